@@ -44,7 +44,15 @@ func PrefixFromThrift(t *network.IpPrefix) (netip.Prefix, error) {
 	p, err := addr.Prefix(int(t.PrefixLength))
 	if err != nil || !addr.IsValid() {
 		return netip.Prefix{}, fmt.Errorf("prefix of %d address bytes and length %d is not an IPv4 or IPv6 network",
-			len(t.GetPrefixAddress().GetAddr()), t.PrefixLength)
+			addressBytes(t.PrefixAddress), t.PrefixLength)
 	}
 	return p, nil
+}
+
+// addressBytes returns how many bytes an address has that came over the wire, where it may be missing.
+func addressBytes(t *network.BinaryAddress) int {
+	if t == nil {
+		return 0
+	}
+	return len(t.Addr)
 }

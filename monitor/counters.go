@@ -72,6 +72,13 @@ func (c *Counters) Sum(name string, v int64) { c.add(seriesKey{name, sum}, v) }
 // Count adds one to the series <name>.count.
 func (c *Counters) Count(name string) { c.add(seriesKey{name, count}, 1) }
 
+// CountN adds n to the series <name>.count.
+func (c *Counters) CountN(name string, n int64) {
+	if n != 0 {
+		c.add(seriesKey{name, count}, n)
+	}
+}
+
 // Avg adds the sample v to the series <name>.avg, which shows the mean of its samples.
 func (c *Counters) Avg(name string, v int64) { c.add(seriesKey{name, avg}, v) }
 
