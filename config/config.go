@@ -3,45 +3,57 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"openr/thrift/gen/openrconfig"
 )
 
-// Config is the whole configuration. The name of each field in the file stands behind it (Open/R OpenrConfig.thrift).
+// Config is the whole configuration, and at the same time the table that files are read and written by: the tag of each
+// field says where it stands in the file (Open/R OpenrConfig.thrift) and what is allowed there.
+//
+//	key    path in the file below the enclosing struct; none: the struct stands for no level of the file
+//	range  smallest and largest value in the unit of the file; the width of Open/R's field bounds the open ends
+//	need   the section cannot be given without it
+//
+// The unit of a duration is the ending of its key, _s or _ms.
 type Config struct {
-	NodeName string // node_name; default: the host name
-	Areas    []Area // areas
+	NodeName string `key:"node_name"` // default: the host name
+	Areas    []Area `key:"areas"`
 
-	DryRun          bool // dryrun: compute everything, program nothing
-	EnableV4        bool // enable_v4: interfaces need and advertise IPv4 addresses
-	V4OverV6NextHop bool // v4_over_v6_nexthop: IPv4 routes through IPv6 next hops (RFC 5549); default true
-	IPTOS           int  // ip_tos: traffic class of all packets to other agents; default 192 (DSCP 48)
-	CtrlPort        int  // thrift_server.openr_ctrl_port: TCP port of KvStore and the control API; default 2018
+	DryRun          bool `key:"dryrun"`                                         // compute everything, program nothing
+	EnableV4        bool `key:"enable_v4"`                                      // interfaces need and advertise IPv4 addresses
+	V4OverV6NextHop bool `key:"v4_over_v6_nexthop"`                             // IPv4 routes through IPv6 next hops (RFC 5549); default true
+	IPTOS           int  `key:"ip_tos" range:"0..255"`                          // traffic class of all packets to other agents; default 192 (DSCP 48)
+	CtrlPort        int  `key:"thrift_server.openr_ctrl_port" range:"1..65535"` // TCP port of KvStore and the control API; default 2018
 
-	BestRouteSelection bool               // enable_best_route_selection; default true
-	OriginatedPrefixes []OriginatedPrefix // originated_prefixes
+	BestRouteSelection bool               `key:"enable_best_route_selection"` // default true
+	OriginatedPrefixes []OriginatedPrefix `key:"originated_prefixes"`
 
-	AssumeDrained      bool          // assume_drained: start drained when no earlier state is known; default false
-	SoftDrain          bool          // enable_soft_drain: draining raises metrics instead of setting the overload bit
-	SoftDrainIncrement int32         // softdrained_node_increment
-	UndrainedFlagPath  string        // undrained_flag_path: start undrained if this file exists, drained if not; overrides AssumeDrained
-	StorePath          string        // persistent_config_store_path
-	AdjHold            time.Duration // adj_hold_time_s: longest wait for neighbours before the first adjacency advertisement
-	InitOptimization   bool          // enable_init_optimization
+	AssumeDrained      bool          `key:"assume_drained"`    // start drained when no earlier state is known; default false
+	SoftDrain          bool          `key:"enable_soft_drain"` // draining raises metrics instead of setting the overload bit
+	SoftDrainIncrement int32         `key:"softdrained_node_increment" range:"1.."`
+	UndrainedFlagPath  string        `key:"undrained_flag_path"` // start undrained if this file exists, drained if not; overrides AssumeDrained
+	StorePath          string        `key:"persistent_config_store_path"`
+	AdjHold            time.Duration `key:"adj_hold_time_s" range:"0.."` // longest wait for neighbours before the first adjacency advertisement
+	InitOptimization   bool          `key:"enable_init_optimization"`
+	SkipDAD            bool          `key:"netlink_links.skip_duplicate_address_detection"` // extension: on links to neighbours, use link-local addresses at once; default true
 
-	Spark       Spark
-	KvStore     KvStore
-	LinkMonitor LinkMonitor
-	Decision    Decision
+	Spark       Spark       `key:"spark_config"`
+	KvStore     KvStore     `key:"kvstore_config"`
+	LinkMonitor LinkMonitor `key:"link_monitor_config"`
+	Decision    Decision    `key:"decision_config"`
 	Fib         Fib
-	Monitor     Monitor
+	Monitor     Monitor `key:"monitor_config"`
+
+	rest *openrconfig.OpenrConfig // the file with what the agent accepts but does not use yet; nil: defaults
 }
 
 // Area is a flooding domain and which interfaces and neighbours belong to it.
 type Area struct {
-	ID                    string // area_id
-	Neighbors             Match  // neighbor_regexes; empty: all
-	IncludeInterfaces     Match  // include_interface_regexes: where to look for neighbours; empty: nowhere
-	ExcludeInterfaces     Match  // exclude_interface_regexes: wins over include
-	RedistributeInterface Match  // redistribute_interface_regexes: whose addresses to advertise
+	ID                    string `key:"area_id" need:"true"`
+	Neighbors             Match  `key:"neighbor_regexes"`               // empty: all
+	IncludeInterfaces     Match  `key:"include_interface_regexes"`      // where to look for neighbours; empty: nowhere
+	ExcludeInterfaces     Match  `key:"exclude_interface_regexes"`      // wins over include
+	RedistributeInterface Match  `key:"redistribute_interface_regexes"` // whose addresses to advertise
 }
 
 // Discovers reports whether neighbours are to be looked for on the interface.
@@ -51,85 +63,85 @@ func (a Area) Discovers(ifName string) bool {
 
 // Spark is spark_config: neighbour discovery.
 type Spark struct {
-	Port            int           // neighbor_discovery_port
-	HelloTime       time.Duration // hello_time_s
-	FastInitHello   time.Duration // fastinit_hello_time_ms
-	KeepAlive       time.Duration // keepalive_time_s: how long to wait for an answer to a handshake
-	HoldTime        time.Duration // hold_time_s: a neighbour silent for so long is down; heartbeats are sent three times as often
-	GracefulRestart time.Duration // graceful_restart_time_s
-	MinDiscovery    time.Duration // min_neighbor_discovery_interval_s
-	MaxDiscovery    time.Duration // max_neighbor_discovery_interval_s
-	StepDetector    StepDetector
+	Port            int           `key:"neighbor_discovery_port" range:"1..65535"`
+	HelloTime       time.Duration `key:"hello_time_s" range:"1.."`
+	FastInitHello   time.Duration `key:"fastinit_hello_time_ms" range:"1.."`
+	KeepAlive       time.Duration `key:"keepalive_time_s" range:"1.."` // how long to wait for an answer to a handshake
+	HoldTime        time.Duration `key:"hold_time_s" range:"1.."`      // a neighbour silent for so long is down; heartbeats are sent three times as often
+	GracefulRestart time.Duration `key:"graceful_restart_time_s" range:"1.."`
+	MinDiscovery    time.Duration `key:"min_neighbor_discovery_interval_s" range:"1.."`
+	MaxDiscovery    time.Duration `key:"max_neighbor_discovery_interval_s" range:"1.."`
+	StepDetector    StepDetector  `key:"step_detector_conf"`
 }
 
 // StepDetector is spark_config.step_detector_conf: when a change of round-trip time counts.
 type StepDetector struct {
-	FastWindow     int   // fast_window_size, samples
-	SlowWindow     int   // slow_window_size, samples
-	LowerThreshold int   // lower_threshold, per cent
-	UpperThreshold int   // upper_threshold, per cent
-	AdsThreshold   int64 // ads_threshold, microseconds
+	FastWindow     int   `key:"fast_window_size" range:"1.."` // samples
+	SlowWindow     int   `key:"slow_window_size" range:"1.."` // samples
+	LowerThreshold int   `key:"lower_threshold" range:"0.."`  // per cent
+	UpperThreshold int   `key:"upper_threshold" range:"0.."`  // per cent
+	AdsThreshold   int64 `key:"ads_threshold" range:"0.."`    // microseconds
 }
 
 // KvStore is kvstore_config.
 type KvStore struct {
-	KeyTTL             time.Duration // key_ttl_ms
-	TTLDecrement       time.Duration // ttl_decrement_ms: subtracted at each hop
-	FloodRate          int           // flood_rate.flood_msg_per_sec; 0: no limit
-	FloodBurst         int           // flood_rate.flood_msg_burst_size
-	SyncInitialBackoff time.Duration // sync_initial_backoff_ms
-	SyncMaxBackoff     time.Duration // sync_max_backoff_ms
-	SelfAdjTimeout     time.Duration // self_adjacency_timeout_ms
+	KeyTTL             time.Duration `key:"key_ttl_ms" range:"1.."`
+	TTLDecrement       time.Duration `key:"ttl_decrement_ms" range:"1.."`                         // subtracted at each hop
+	FloodRate          int           `key:"flood_rate.flood_msg_per_sec" range:"1.." need:"true"` // 0: no limit
+	FloodBurst         int           `key:"flood_rate.flood_msg_burst_size" range:"1.." need:"true"`
+	SyncInitialBackoff time.Duration `key:"sync_initial_backoff_ms" range:"1.."`
+	SyncMaxBackoff     time.Duration `key:"sync_max_backoff_ms" range:"1.."`
+	SelfAdjTimeout     time.Duration `key:"self_adjacency_timeout_ms" range:"1.."`
 }
 
 // LinkMonitor is link_monitor_config.
 type LinkMonitor struct {
-	FlapInitialBackoff time.Duration // linkflap_initial_backoff_ms
-	FlapMaxBackoff     time.Duration // linkflap_max_backoff_ms
-	UseRTTMetric       bool          // use_rtt_metric
-	PerfMeasurement    bool          // enable_perf_measurement: adjacency databases carry time stamps
-	StaticMetrics      []StaticMetric
+	FlapInitialBackoff time.Duration  `key:"linkflap_initial_backoff_ms" range:"0.."`
+	FlapMaxBackoff     time.Duration  `key:"linkflap_max_backoff_ms" range:"0.."`
+	UseRTTMetric       bool           `key:"use_rtt_metric"`
+	PerfMeasurement    bool           `key:"enable_perf_measurement"` // adjacency databases carry time stamps
+	StaticMetrics      []StaticMetric `key:"static_interface_metrics"`
 }
 
 // StaticMetric is an element of link_monitor_config.static_interface_metrics; the first that matches counts.
 type StaticMetric struct {
-	Interfaces Match // interface_regexes
-	Metric     int32 // metric
-	MaxMetric  int32 // max_metric: upper bound after all increments; 0: none
+	Interfaces Match `key:"interface_regexes" need:"true"`
+	Metric     int32 `key:"metric" range:"1.." need:"true"`
+	MaxMetric  int32 `key:"max_metric" range:"1.."` // upper bound after all increments; 0: none
 }
 
 // Decision is decision_config.
 type Decision struct {
-	DebounceMin          time.Duration // debounce_min_ms
-	DebounceMax          time.Duration // debounce_max_ms
-	UnblockInitialRoutes time.Duration // unblock_initial_routes_ms
+	DebounceMin          time.Duration `key:"debounce_min_ms" range:"0.."`
+	DebounceMax          time.Duration `key:"debounce_max_ms" range:"0.."`
+	UnblockInitialRoutes time.Duration `key:"unblock_initial_routes_ms" range:"0.."`
 }
 
 // Fib is how routes are programmed.
 type Fib struct {
-	RouteDeleteDelay time.Duration // route_delete_delay_ms: how long a withdrawn route stays, in case it comes back
-	Netlink          bool          // enable_netlink_fib_handler; default true: program the Linux kernel
-	Port             int           // fib_port: TCP port of a switch agent's FibService on ::1, when Netlink is false
-	Table            int           // netlink_fib.route_table (extension): Linux routing table; default 254 (main)
-	Protocol         int           // netlink_fib.route_protocol (extension): rtm_protocol of our routes; default 99
-	Metric           int           // netlink_fib.route_metric (extension): priority of our routes; default 10
+	RouteDeleteDelay time.Duration `key:"route_delete_delay_ms" range:"0.."`              // how long a withdrawn route stays, in case it comes back
+	Netlink          bool          `key:"enable_netlink_fib_handler"`                     // default true: program the Linux kernel
+	Port             int           `key:"fib_port" range:"0..65535"`                      // TCP port of a switch agent's FibService on ::1, when Netlink is false; 0: none
+	Table            int           `key:"netlink_fib.route_table" range:"1..4294967295"`  // extension: Linux routing table; default 254 (main)
+	Protocol         int           `key:"netlink_fib.route_protocol" range:"17..253"`     // extension: rtm_protocol of our routes; default 99
+	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
 }
 
 // Monitor is monitor_config.
 type Monitor struct {
-	MaxEventLog int // max_event_log
+	MaxEventLog int `key:"max_event_log" range:"0.."`
 }
 
 // OriginatedPrefix is an element of originated_prefixes.
 type OriginatedPrefix struct {
-	Prefix              netip.Prefix // prefix, masked
-	PathPreference      int32        // path_preference
-	SourcePreference    int32        // source_preference
-	Tags                []string     // tags, sorted
-	AreaStack           []string     // area_stack
-	MinNexthop          int64        // minNexthop
-	MinSupportingRoutes int          // minimum_supporting_routes: advertise only while so many more specific routes are programmed
-	InstallToFib        bool         // install_to_fib: also install a blackhole route for the prefix
+	Prefix              netip.Prefix `key:"prefix" need:"true"` // masked
+	PathPreference      int32        `key:"path_preference"`    // larger wins; default 0
+	SourcePreference    int32        `key:"source_preference"`  // compared after PathPreference; default 0
+	Tags                []string     `key:"tags"`               // sorted
+	AreaStack           []string     `key:"area_stack"`
+	MinNexthop          int64        `key:"minNexthop" range:"0.."`
+	MinSupportingRoutes int          `key:"minimum_supporting_routes" range:"0.."` // advertise only while so many more specific routes are programmed
+	InstallToFib        bool         `key:"install_to_fib"`                        // also install a blackhole route for the prefix
 }
 
 // AreaIDs returns the ids of all areas in the order of the file.

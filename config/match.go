@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -13,21 +14,23 @@ type Match struct {
 	compiled *regexp.Regexp
 }
 
-// NewMatch compiles patterns. The error names the first one that is not a regular expression.
+// NewMatch compiles patterns. The error names the first one that is not a regular expression and wraps why.
 func NewMatch(patterns ...string) (Match, error) {
-	parts := make([]string, len(patterns))
-	for i, p := range patterns {
-		if _, err := regexp.Compile(p); err != nil {
-			return Match{}, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", p, err)
-		}
-		parts[i] = "(?:" + p + ")"
-	}
-	if len(parts) == 0 {
+	if len(patterns) == 0 {
 		return Match{}, nil
 	}
-	re, err := regexp.Compile("(?is)^(?:" + strings.Join(parts, "|") + ")$")
+	parts := make([]string, len(patterns))
+	for i, p := range patterns {
+		// The parsed form is joined, not the text: a text like `\Qa` is right on its own but would swallow its neighbours.
+		re, err := syntax.Parse(p, syntax.Perl|syntax.FoldCase|syntax.DotNL)
+		if err != nil {
+			return Match{}, fmt.Errorf("%q is not a regular expression (RE2 syntax): %w", p, err)
+		}
+		parts[i] = "(?:" + re.String() + ")"
+	}
+	re, err := regexp.Compile(`\A(?:` + strings.Join(parts, "|") + `)\z`)
 	if err != nil {
-		return Match{}, err
+		return Match{}, fmt.Errorf("%q together are no regular expression (RE2 syntax): %w", patterns, err)
 	}
 	return Match{patterns: patterns, compiled: re}, nil
 }
