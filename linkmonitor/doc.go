@@ -1,0 +1,20 @@
+// Package linkmonitor turns what the kernel says about links and what spark says about neighbours into what this node
+// advertises about itself.
+//
+// Owns: the table of links and addresses, flap damping, the adjacencies and their metrics, the drain state, and which
+// KvStore peers there are. Reads: rtnetlink (through LinkSource) and spark's neighbour events. Writes: the interfaces to
+// speak on (to spark), the KvStore peers (to kvstore and decision), the key adj:<node> of each area (to kvstore) and the
+// addresses to advertise (to prefixmanager).
+//
+//	LinkSource ─LinkEvent─▶ ┌────────────┐ ─Interfaces──▶ spark
+//	                        │            │ ─PrefixUpdate▶ prefixmanager
+//	spark ─NeighborUpdate─▶ │ core       │ ─PeerUpdate──▶ kvstore, decision
+//	                        │            │ ─KeyRequests─▶ kvstore
+//	KVSTORE_SYNCED, time ─▶ └────────────┘ ─resync──────▶ LinkSource
+//
+// The core (core.go and what it is made of: interfaces, adjacencies, peers, resync) is plain code: events and the time
+// in, effects out. LinkMonitor is the shell: one goroutine, one timer, and the queues.
+//
+// The first news acts at once and what follows is paced: see the constants in core.go. Loss of traffic is never paced: an
+// interface or an adjacency that goes down is told of immediately.
+package linkmonitor
