@@ -1,0 +1,70 @@
+package kvstore
+
+import "regexp"
+
+// Names of counters, Open/R's where it has one. Those that end in a dot are followed by the area or the kind of area.
+const (
+	cntNumKeys          = "kvstore.num_keys"                        // keys in all areas
+	cntNumPeers         = "kvstore.num_peers"                       // peers in all areas
+	cntNumPeersState    = "kvstore.num_peers."                      // peers by kind of area and state: <areaType>.<STATE>
+	cntNumFloodPeers    = "kvstore.num_flood_peers"                 // peers in all areas that changes are flooded to
+	cntNumFloodPeersIn  = "kvstore.num_flood_peers."                // the same by area
+	cntNoneInitialized  = "kvstore.all_peers_not_initialized."      // 1 if there are peers and none is INITIALIZED, by kind of area
+	cntTTLQueueSize     = "kvstore.ttl_countdown_queue_size."       // keys that can expire, by area
+	cntRecvPubs         = "kvstore.received_publications"           // sets of values received or originated
+	cntRecvKeyVals      = "kvstore.received_key_vals"               // values in them
+	cntUpdatedKeyVals   = "kvstore.updated_key_vals"                // values that changed the store
+	cntRedundantPubs    = "kvstore.received_redundant_publications" // sets that changed nothing
+	cntLoopedPubs       = "kvstore.looped_publications"             // sets that this node had sent itself
+	cntRejectedKeyVals  = "kvstore.rejected_key_vals"               // values beyond a limit (key, size, version, TTL)
+	cntNumUpdates       = "kvstore.num_updates"                     // sets that changed something
+	cntExpiredKeyVals   = "kvstore.expired_key_vals"                // keys whose lifetime ended
+	cntConflictVersion  = "kvstore.num_conflict_version_key"        // TTL updates that showed a store to differ from the originator's
+	cntDefended         = "kvstore.num_defended_keys"               // own keys taken back from another writer
+	cntSuppressed       = "kvstore.rate_limit_suppress"             // floods put off by flood_rate
+	cntRejectedRequests = "kvstore.rejected_requests"               // key requests and peers for unknown areas, peers with my own name
+	cntBadTransition    = "kvstore.unexpected_peer_event"           // peer events that the state does not expect; ignored
+	cntAreaCompat       = "kvstore.default_area_compatibility."     // requests for another area answered from the only one: <caller>
+	cntCmdKeyGet        = "kvstore.cmd_key_get"
+	cntCmdKeySet        = "kvstore.cmd_key_set"
+	cntCmdKeyDump       = "kvstore.cmd_key_dump"
+	cntCmdHashDump      = "kvstore.cmd_hash_dump" // dumps without data
+	cntCmdPeerAdd       = "kvstore.cmd_peer_add"
+	cntCmdPeerDel       = "kvstore.cmd_per_del" // as Open/R spells it
+	cntCmdPeerDump      = "kvstore.cmd_peer_dump"
+	cntConnectFailure   = "kvstore.thrift.num_client_connection_failure"
+	cntPlainClient      = "kvstore.thrift.plaintext_client"   // connections made
+	cntMissingKeys      = "kvstore.thrift.num_missing_keys"   // keys that a peer asked for at the end of a full sync
+	cntKeyValsUpdate    = "kvstore.thrift.num_keyvals_update" // values that a peer sent in a full sync
+	cntFloodKeyVals     = "kvstore.thrift.num_flood_key_vals" // values flooded, per peer
+	cntRPC              = "kvstore.thrift.num_"               // requests to peers: <kind>, <kind>_success, <kind>_failure
+	cntRPCDuration      = "kvstore.thrift."                   // how long they took: <kind>_duration_ms
+)
+
+// Names of entries in the event log.
+const (
+	evAddPeer   = "ADD_PEER"
+	evDelPeer   = "DEL_PEER"
+	evFullSync  = "KVSTORE_FULL_SYNC"
+	evKeyExpire = "KEY_EXPIRE"
+)
+
+var areaTypes = []struct {
+	name    string
+	pattern *regexp.Regexp
+}{
+	{"POD", regexp.MustCompile(`\.p\d+$`)},
+	{"SPINE", regexp.MustCompile(`\.s\d+$`)},
+	{"SLICE", regexp.MustCompile(`\.slice\d+$`)},
+	{"HGRID", regexp.MustCompile(`\.fa\d+$`)},
+}
+
+// areaType returns the kind of an area, which Open/R's users know from its name.
+func areaType(area string) string {
+	for _, t := range areaTypes {
+		if t.pattern.MatchString(area) {
+			return t.name
+		}
+	}
+	return "UNKNOWN"
+}

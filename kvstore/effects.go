@@ -1,0 +1,69 @@
+package kvstore
+
+import (
+	"time"
+
+	"openr/lsdb"
+	"openr/monitor"
+	"openr/msg"
+)
+
+// effects is what the core wants done outside of it. It is collected during an event and carried out after.
+type effects struct {
+	publication msg.Publication // empty: nothing to publish
+	opened      []session       // peers to keep a goroutine for
+	closed      []uint64        // sessions that are over
+	jobs        []job           // requests to send, at most one for each session at a time
+	reached     []monitor.Stage
+}
+
+// session names the connection to a peer's store.
+type session struct {
+	id   uint64
+	peer msg.Peer
+}
+
+// jobKind says which request a job is; the names appear in counters.
+type jobKind string
+
+const (
+	jobSync     jobKind = "full_sync"      // first leg of a full synchronization
+	jobFinalize jobKind = "finalized_sync" // third leg
+	jobFlood    jobKind = "flood_pub"
+)
+
+// job is a request to send in a session.
+type job struct {
+	session uint64
+	area    string
+	kind    jobKind
+	digest  DumpParams // for jobSync
+	set     KeySet     // for the others
+}
+
+// result is how a job ended. Each job has exactly one, unless its session is closed.
+type result struct {
+	job     job
+	answer  SyncAnswer // of jobSync, if err is nil
+	err     error
+	dialled bool // a connection was made for it
+	refused bool // err is from connecting
+	took    time.Duration
+}
+
+// publish adds changes of an area to what is told to the modules.
+func (e *effects) publish(area string, vals map[string]lsdb.Value, expired []string) {
+	next := msg.Publication{KeyVals: make(map[msg.AreaKey]lsdb.Value, len(vals)), Expired: make(map[msg.AreaKey]bool, len(expired))}
+	for key, v := range vals {
+		next.KeyVals[msg.AreaKey{Area: area, Key: key}] = v
+	}
+	for _, key := range expired {
+		next.Expired[msg.AreaKey{Area: area, Key: key}] = true
+	}
+	if e.publication.KeyVals == nil {
+		next.Synced = e.publication.Synced
+		e.publication = next
+		return
+	}
+	e.publication = msg.MergePublications(e.publication, next)
+}

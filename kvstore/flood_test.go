@@ -1,0 +1,243 @@
+package kvstore
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"openr/config"
+	"openr/lsdb"
+	"openr/msg"
+)
+
+// to returns the floods among the jobs of e by name of the peer.
+func (b *bench) to(e effects) map[string]KeySet {
+	out := map[string]KeySet{}
+	for _, j := range e.jobs {
+		if j.kind == jobSync {
+			b.t.Fatalf("unexpected full sync")
+		}
+		out[b.sessions[j.session].name] = j.set
+	}
+	return out
+}
+
+func newFloodBench(t *testing.T, kv config.KvStore, peers ...string) *bench {
+	b := newBench(t, kv)
+	for _, p := range peers {
+		b.addPeer(p)
+	}
+	return b
+}
+
+func TestFloodSkipsWhoHasSeenIt(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q", "r", "s")
+	if _, err := b.set(b.now, "0", KeySet{KeyVals: one("k", val(1, "q", "1")), NodeIDs: []string{"q", "x", "p"}, SenderID: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	sets := b.to(b.take())
+	if got := slices.Sorted(maps.Keys(sets)); !slices.Equal(got, []string{"r", "s"}) {
+		t.Errorf("flooded to %v", got)
+	}
+	if s := sets["r"]; !slices.Equal(s.NodeIDs, []string{"q", "x", "p", "me"}) || s.SenderID != "me" || !s.Timestamp.Equal(b.now) {
+		t.Errorf("flooded %+v", s)
+	}
+	if _, err := b.set(b.now, "0", KeySet{KeyVals: one("l", val(1, "p", "1")), SenderID: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	if sets := b.to(b.take()); len(sets) != 1 || !slices.Equal(sets["q"].NodeIDs, []string{"me"}) {
+		t.Errorf("without path: %v", sets) // r and s are busy
+	}
+}
+
+func TestFloodOfRefreshHasNoData(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q")
+	b.answer(b.receive("p", "k", withTTL(val(1, "a", "x"), 60000, 0)))
+	b.now = b.now.Add(time.Second)
+	set := b.to(b.receive("p", "k", withTTL(val(1, "a", "-"), 50000, 1)))["q"]
+	v := set.KeyVals["k"]
+	if v.HasData() || v.TTL != 49999 || v.TTLVersion != 1 || v.Hash != Hash(1, "a", nil) {
+		t.Errorf("flooded %+v", v)
+	}
+}
+
+func TestBusyPeerGetsTheLatestOfEachKey(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p")
+	first := b.receive("x", "k", val(1, "x", "1"))
+	for i := range 50 {
+		if e := b.receive("y", fmt.Sprint("k", i%5), val(int64(i+2), "y", fmt.Sprint(i))); len(e.jobs) > 0 {
+			t.Fatal("a second request while one is on its way")
+		}
+	}
+	b.receive("z", "k0", withTTL(val(47, "y", "-"), lsdb.TTLInfinite, 1))
+	sets := b.answer(first)
+	if len(sets) != 2 || len(sets[1].KeyVals) != 5 {
+		t.Fatalf("floods %+v", sets)
+	}
+	if v := sets[1].KeyVals["k0"]; v.Version != 47 || string(v.Data) != "45" || v.TTLVersion != 1 {
+		t.Errorf("k0 is %+v", v)
+	}
+	if !slices.Equal(sets[1].NodeIDs, []string{"me"}) {
+		t.Errorf("coalesced from different paths: %v", sets[1].NodeIDs)
+	}
+}
+
+func TestKeyFromBusyPeerIsNotSentBack(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p")
+	first := b.receive("x", "k", val(1, "x", "1"))
+	b.receive("x", "l", val(1, "x", "1"))
+	b.receive("p", "l", val(2, "p", "2"))
+	if sets := b.answer(first); len(sets) != 1 {
+		t.Errorf("floods %+v", sets)
+	}
+}
+
+func TestLargeFloodsAreSplit(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p")
+	vals := map[string]lsdb.Value{}
+	for i := range 20 {
+		vals[fmt.Sprint("k", i)] = lsdb.Value{Version: 1, Originator: "x", Data: make([]byte, 1<<20), TTL: lsdb.TTLInfinite}
+	}
+	if _, err := b.set(b.now, "0", KeySet{KeyVals: vals, NodeIDs: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	sets := b.answer(b.take())
+	for _, s := range sets {
+		if len(s.KeyVals) > 4 || !slices.Equal(s.NodeIDs, []string{"x", "me"}) {
+			t.Errorf("%d values of 1 MiB in one flood, path %v", len(s.KeyVals), s.NodeIDs)
+		}
+		for key := range s.KeyVals {
+			got[key] = true
+		}
+	}
+	if len(got) != 20 || len(sets) != 5 {
+		t.Errorf("%d keys in %d floods", len(got), len(sets))
+	}
+}
+
+func TestThirdLegCarriesWhatChangedMeanwhile(t *testing.T) {
+	b := newBench(t, config.KvStore{})
+	b.receive("", "asked", val(1, "x", "1"))
+	b.receive("", "expiring", withTTL(val(1, "x", "1"), 400, 0))
+	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p"}}})
+	e := b.take()
+	if d := e.jobs[0].digest; len(d.Hashes) != 2 || d.Hashes["asked"].HasData() || !d.Hashes["asked"].HasHash || d.SenderID != "me" || !d.IgnoreTTL {
+		t.Errorf("digest %+v", d)
+	}
+	if e := b.receive("x", "meanwhile", val(1, "x", "1")); len(e.jobs) > 0 {
+		t.Error("flooded to a peer that is being synchronized")
+	}
+	b.receive("x", "both", val(1, "x", "1"))
+	b.done(b.now, result{job: e.jobs[0], answer: SyncAnswer{
+		KeyVals: map[string]lsdb.Value{"theirs": val(1, "p", "1"), "both": val(2, "p", "2")}, ToBeUpdated: []string{"asked", "unheard of", "expiring"},
+	}})
+	e = b.take()
+	if len(e.jobs) != 1 || e.jobs[0].kind != jobFinalize {
+		t.Fatalf("jobs %+v", e.jobs)
+	}
+	s := e.jobs[0].set
+	if got := slices.Sorted(maps.Keys(s.KeyVals)); !slices.Equal(got, []string{"asked", "meanwhile"}) || !slices.Equal(s.NodeIDs, []string{"me"}) || s.SenderID != "me" {
+		t.Errorf("third leg: keys %v, path %v", got, s.NodeIDs)
+	}
+	b.expect("theirs", 1, "p", "1", 0)
+	b.expect("both", 2, "p", "2", 0)
+}
+
+func TestNoThirdLegWithoutNeed(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q")
+	if e := b.take(); len(e.jobs) > 0 {
+		t.Errorf("jobs %+v", e.jobs)
+	}
+}
+
+func TestResyncKeepsWhatDidMerge(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q")
+	if _, err := b.set(b.now, "0", KeySet{NodeIDs: []string{"p"}, KeyVals: map[string]lsdb.Value{
+		"bad": val(1, "p", "-"), "good": withTTL(val(1, "p", "1"), 1000, 0),
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	e := b.take()
+	if len(e.jobs) != 2 || e.jobs[0].kind != jobSync || e.jobs[1].kind != jobFlood || len(e.publication.KeyVals) != 1 {
+		t.Fatalf("jobs %+v, publication %+v", e.jobs, e.publication)
+	}
+	if b.areas["0"].peers["p"].state != PeerSyncing {
+		t.Errorf("state %v", b.areas["0"].peers["p"].state)
+	}
+	// Disagreeing again while being synchronized, and right after, is answered, but not faster than the gap allows.
+	b.receive("p", "bad", val(1, "p", "-"))
+	b.done(b.now, result{job: e.jobs[0], answer: SyncAnswer{ToBeUpdated: []string{}}})
+	if e := b.take(); len(e.jobs) > 0 || b.areas["0"].peers["p"].state != PeerIdle {
+		t.Errorf("jobs %+v", e.jobs)
+	}
+	if e := b.sleep(resyncGap); len(e.jobs) != 1 || e.jobs[0].kind != jobSync {
+		t.Errorf("jobs %+v", e.jobs)
+	}
+	if e := b.sleep(time.Second); !e.publication.Expired[msg.AreaKey{Area: "0", Key: "good"}] {
+		t.Error("the key that did merge does not expire")
+	}
+}
+
+func TestParallelSyncsAreLimited(t *testing.T) {
+	b := newBench(t, config.KvStore{})
+	add := map[msg.AreaNode]msg.Peer{}
+	for i := range 10 {
+		add[msg.AreaNode{Area: "0", Node: fmt.Sprint("p", i)}] = msg.Peer{}
+	}
+	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: add})
+	jobs := b.take().jobs
+	var started []int
+	for len(jobs) > 0 {
+		started = append(started, len(jobs))
+		for _, j := range jobs {
+			b.done(b.now, result{job: j, answer: SyncAnswer{ToBeUpdated: []string{}}})
+		}
+		jobs = b.take().jobs
+	}
+	if !slices.Equal(started, []int{2, 8}) {
+		t.Errorf("started %v", started)
+	}
+	// Peers that do not answer hold their place for a moment only.
+	b = newBench(t, config.KvStore{})
+	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: add})
+	b.take()
+	if e := b.sleep(syncSlotTime); len(e.jobs) != 2 {
+		t.Errorf("%d more syncs started", len(e.jobs))
+	}
+}
+
+func TestResultsOfGonePeersAreIgnored(t *testing.T) {
+	b := newBench(t, config.KvStore{})
+	id := b.addPeer("p")
+	u := msg.PeerUpdate{Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p", Port: 1}}}
+	b.peersChanged(b.now, u)
+	e := b.take()
+	if !slices.Equal(e.closed, []uint64{id}) || len(e.opened) != 1 || len(e.jobs) != 1 {
+		t.Fatalf("effects %+v", e)
+	}
+	b.done(b.now, result{job: job{session: id, kind: jobFlood}, err: errors.New("closed")})
+	if p := b.areas["0"].peers["p"]; p.state != PeerSyncing || !p.busy || p.spec.Port != 1 {
+		t.Errorf("peer %+v", p)
+	}
+	// An answer that comes when the peer is idle is dropped, whatever is in it.
+	b.done(b.now, result{job: e.jobs[0], err: errors.New("time-out")})
+	b.done(b.now, result{job: e.jobs[0], answer: SyncAnswer{KeyVals: one("k", val(1, "p", "1"))}})
+	b.expect("k", 0, "", "", 0)
+}
+
+func TestRequestsForNobody(t *testing.T) {
+	b := newBench(t, config.KvStore{})
+	b.peersChanged(b.now, msg.PeerUpdate{Add: map[msg.AreaNode]msg.Peer{{Area: "9", Node: "p"}: {}, {Area: "0", Node: "me"}: {}, {Area: "0"}: {}},
+		Del: map[msg.AreaNode]bool{{Area: "9", Node: "p"}: true, {Area: "0", Node: "q"}: true}})
+	b.keyRequests(b.now, msg.KeyRequests{{Area: "9", Key: "k"}: {Op: msg.KeyPersist}, {Area: "0", Key: "k"}: {Op: 77}})
+	if e := b.take(); len(e.jobs)+len(e.opened)+len(e.publication.KeyVals) > 0 {
+		t.Errorf("effects %+v", e)
+	}
+	if n, _ := b.counters.Get("kvstore.rejected_requests.count"); n != 5 {
+		t.Errorf("%d rejected", n)
+	}
+}

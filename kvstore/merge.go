@@ -1,0 +1,91 @@
+package kvstore
+
+import (
+	"bytes"
+	"cmp"
+	"strings"
+
+	"openr/lsdb"
+)
+
+// Limits on what is accepted into a store. Open/R has none; these only keep out what cannot be meant.
+const (
+	maxKeyLen        = 4 << 10  // bytes
+	maxOriginatorLen = 1 << 10  // bytes
+	maxDataLen       = 12 << 20 // bytes; a value must fit into one message
+	maxVersion       = 1 << 62  // leaves room to outbid any version
+)
+
+// verdict is what the merge rule decides about one received value.
+type verdict int
+
+const (
+	keep         verdict = iota // my value stays; the reason says why
+	takeAll                     // the received value replaces mine
+	takeTTL                     // TTL and TTLVersion of the received value replace mine
+	resyncNeeded                // sender and I disagree about a key that it refreshes: compare the stores
+)
+
+// mergeValue is the merge rule for one key (Open/R kvstore/KvStoreUtil.cpp, mergeKeyValues). mine is nil if the key is
+// not in the store. sender is the node that handed the value over. The reason is meaningful with keep and resyncNeeded.
+//
+// Whatever the order in which stores see the same values, they end up with the same version, originator, data and
+// TTL version: the rule takes the maximum of these in this order.
+func mergeValue(mine *lsdb.Value, key string, got lsdb.Value, sender string) (verdict, NoMergeReason) {
+	if !withinLimits(key, got) {
+		return keep, ReasonUnknown
+	}
+	if got.TTL != lsdb.TTLInfinite && got.TTL <= 0 {
+		return keep, ReasonInvalidTTL
+	}
+	if got.Version <= 0 {
+		return keep, ReasonOldVersion
+	}
+	if !got.HasData() {
+		return mergeRefresh(mine, got, sender)
+	}
+	if mine == nil {
+		return takeAll, 0
+	}
+	if got.Version < mine.Version {
+		return keep, ReasonOldVersion
+	}
+	switch c := compareContent(got, *mine); {
+	case c > 0:
+		return takeAll, 0
+	case c == 0 && got.TTLVersion > mine.TTLVersion:
+		return takeTTL, 0
+	}
+	return keep, ReasonNoNeed
+}
+
+// mergeRefresh is the merge rule for a TTL update, a value without data.
+func mergeRefresh(mine *lsdb.Value, got lsdb.Value, sender string) (verdict, NoMergeReason) {
+	switch {
+	case mine != nil && mine.Version == got.Version && mine.Originator == got.Originator:
+		if got.TTLVersion > mine.TTLVersion {
+			return takeTTL, 0
+		}
+	case sender != "" && sender == got.Originator:
+		return resyncNeeded, ReasonInconsistency
+	}
+	return keep, ReasonNoNeed
+}
+
+// compareContent orders two values with data: by version, originator and bytes.
+func compareContent(a, b lsdb.Value) int {
+	return cmp.Or(cmp.Compare(a.Version, b.Version), strings.Compare(a.Originator, b.Originator), bytes.Compare(a.Data, b.Data))
+}
+
+// withinLimits reports whether a value has a size and numbers that a store accepts.
+func withinLimits(key string, v lsdb.Value) bool {
+	return key != "" && len(key) <= maxKeyLen && len(v.Originator) <= maxOriginatorLen && len(v.Data) <= maxDataLen &&
+		v.Version <= maxVersion && v.TTLVersion <= maxVersion
+}
+
+// mergeResult is what merging a set of values into a table did.
+type mergeResult struct {
+	updated map[string]lsdb.Value    // what changed: the values exactly as they were received
+	reasons map[string]NoMergeReason // why the others did not
+	resync  bool                     // one of them calls for a full synchronization with the sender
+}

@@ -1,0 +1,159 @@
+package kvstore
+
+import (
+	"slices"
+	"time"
+
+	"openr/msg"
+	wire "openr/thrift/gen/kvstore"
+)
+
+// PeerState is the state of the session with a peer (KvStore.thrift, KvStorePeerState; same numbers).
+type PeerState int
+
+// The states of a peer.
+const (
+	PeerIdle        = PeerState(wire.KvStorePeerState_IDLE)        // known; to be synchronized now or after a back-off
+	PeerSyncing     = PeerState(wire.KvStorePeerState_SYNCING)     // asked for the difference
+	PeerInitialized = PeerState(wire.KvStorePeerState_INITIALIZED) // synchronized; changes are flooded to it
+)
+
+func (s PeerState) String() string { return wire.KvStorePeerState(s).String() }
+
+// peerEvent is what can happen to a session (Open/R kvstore/KvStore-inl.h, KvStorePeerEvent).
+type peerEvent int
+
+const (
+	peerAdd       peerEvent = iota // synchronization starts
+	peerSyncDone                   // the answer to the digest has come
+	peerFailed                     // a request failed
+	peerDisagrees                  // a TTL update showed that the stores differ
+)
+
+// nextState returns the state after an event; ok is false if the state does not expect it, and stays.
+func nextState(s PeerState, e peerEvent) (next PeerState, ok bool) {
+	switch {
+	case e == peerFailed || e == peerDisagrees:
+		return PeerIdle, true
+	case e == peerAdd && s == PeerIdle:
+		return PeerSyncing, true
+	case e == peerSyncDone && (s == PeerSyncing || s == PeerInitialized):
+		return PeerInitialized, true
+	}
+	return s, false
+}
+
+// Limits on the synchronizations that run at the same time in an area.
+const (
+	minParallelSyncs = 2
+	maxParallelSyncs = 32
+	// syncSlotTime is how long a synchronization counts against the limit. One that takes longer keeps running, but no
+	// longer keeps others from starting.
+	syncSlotTime = 250 * time.Millisecond
+	// resyncGap is the least time between two synchronizations that a peer causes by TTL updates that disagree.
+	resyncGap = 100 * time.Millisecond
+)
+
+// peer is the session with a peer's store in one area.
+type peer struct {
+	spec    msg.Peer
+	session uint64 // tells the results of this session from those of an earlier one
+	state   PeerState
+	since   time.Time // when state was entered
+	flaps   int
+	backoff backoff
+	retryAt time.Time // in PeerIdle: when to synchronize
+	busy    bool      // a request is on its way
+
+	resynced time.Time // when the peer last disagreed
+	again    bool      // the peer disagreed while it was being synchronized
+
+	pending  pending
+	finalize bool // the next flood ends a full synchronization
+}
+
+// to moves the peer to the state after e and reports whether the event was expected.
+func (p *peer) to(now time.Time, e peerEvent) bool {
+	next, ok := nextState(p.state, e)
+	if !ok {
+		return false
+	}
+	if e == peerSyncDone || p.state == PeerInitialized && next != PeerInitialized {
+		p.flaps++
+	}
+	if next != p.state {
+		p.state, p.since = next, now
+	}
+	return true
+}
+
+// status returns what the outside may know of the peer.
+func (p *peer) status(now time.Time) PeerStatus {
+	return PeerStatus{Addr: p.spec.Addr, Port: p.spec.Port, State: p.state, Since: p.since, For: now.Sub(p.since), Flaps: p.flaps}
+}
+
+// backoff is a waiting time that doubles with each failure in a row. Unlike Open/R's it starts anew after a success.
+type backoff struct{ initial, max, current time.Duration }
+
+// failure returns how long to wait now.
+func (b *backoff) failure() time.Duration {
+	wait := min(max(b.current, b.initial), b.max)
+	b.current = min(2*wait, b.max)
+	return wait
+}
+
+func (b *backoff) success() { b.current = 0 }
+
+// pending is what waits to be flooded to a peer: names of keys, whose values are looked up when they are sent. So it
+// never holds more than one name for each key of the store, and what is sent is always the latest.
+type pending struct {
+	keys map[string]bool // true: with data; false: only the TTL has changed
+	path []string        // nodes that have seen all of these, this one last; never empty if keys is not
+}
+
+// add notes a key that came along path.
+func (q *pending) add(key string, withData bool, path []string, me string) {
+	if len(q.keys) == 0 {
+		q.keys, q.path = map[string]bool{}, path
+	} else if !slices.Equal(q.path, path) {
+		q.path = []string{me}
+	}
+	q.keys[key] = q.keys[key] || withData
+}
+
+// drop forgets a key that the peer itself has sent. If what the peer sent had no data, data that waits still goes out.
+func (q *pending) drop(key string, withData bool) {
+	if waitsForData, ok := q.keys[key]; ok && (withData || !waitsForData) {
+		delete(q.keys, key)
+	}
+}
+
+func (q *pending) clear() { *q = pending{} }
+
+// bucket is a token bucket that bounds how often an area floods; rate 0 means no limit.
+type bucket struct {
+	rate   float64 // tokens per second
+	burst  float64
+	tokens float64
+	filled time.Time
+}
+
+func newBucket(rate, burst int, now time.Time) bucket {
+	b := float64(max(burst, 1))
+	return bucket{rate: float64(rate), burst: b, tokens: b, filled: now}
+}
+
+// take takes a token. If there is none it returns when there will be one.
+func (b *bucket) take(now time.Time) (ok bool, retry time.Time) {
+	if b.rate <= 0 {
+		return true, now
+	}
+	b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
+	b.filled = now
+	if b.tokens >= 1 {
+		b.tokens--
+		return true, now
+	}
+	// Rounded up, so that the token is there when the time has come.
+	return false, now.Add(time.Duration((1-b.tokens)/b.rate*float64(time.Second)) + time.Microsecond)
+}

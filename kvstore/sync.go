@@ -1,0 +1,205 @@
+package kvstore
+
+import (
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"openr/msg"
+)
+
+// addPeer starts a session with a peer, or starts it anew if there is one.
+func (a *area) addPeer(now time.Time, name string, spec msg.Peer, await bool) {
+	a.c.counters.Count(cntCmdPeerAdd)
+	if old := a.peers[name]; old != nil {
+		a.endSession(old)
+	}
+	a.c.lastID++
+	p := &peer{
+		spec: spec, session: a.c.lastID, state: PeerIdle, since: now, flaps: -1, retryAt: now,
+		backoff: backoff{initial: a.c.cfg.SyncInitialBackoff, max: a.c.cfg.SyncMaxBackoff},
+	}
+	a.peers[name] = p
+	a.c.sessions[p.session] = &peerRef{area: a, name: name, peer: p}
+	a.c.out.opened = append(a.c.out.opened, session{id: p.session, peer: spec})
+	if await {
+		a.awaited[name] = true
+	}
+	a.logPeer(evAddPeer, name, spec)
+}
+
+// removePeer forgets a peer.
+func (a *area) removePeer(name string) {
+	p := a.peers[name]
+	if p == nil {
+		return
+	}
+	a.c.counters.Count(cntCmdPeerDel)
+	a.endSession(p)
+	delete(a.peers, name)
+	delete(a.awaited, name)
+	a.logPeer(evDelPeer, name, p.spec)
+}
+
+func (a *area) endSession(p *peer) {
+	delete(a.c.sessions, p.session)
+	a.c.out.closed = append(a.c.out.closed, p.session)
+}
+
+func (a *area) logPeer(event, name string, spec msg.Peer) {
+	a.c.log.Info(event, zap.String("area", a.id), zap.String("peer", name), zap.String("addr", spec.Addr), zap.Int("port", spec.Port))
+	a.c.events.Add(event, map[string]string{"peer_name": name, "peer_addr": spec.Addr, "area": a.id}, map[string]int64{"ctrl_port": int64(spec.Port)})
+}
+
+// startSyncs starts the synchronizations that are due, as many as may run at the same time.
+func (a *area) startSyncs(now time.Time) {
+	var due []string
+	running := 0
+	for name, p := range a.peers {
+		switch {
+		case p.state == PeerSyncing && now.Sub(p.since) < syncSlotTime:
+			running++
+		case p.state == PeerIdle && !p.busy && !p.retryAt.After(now):
+			due = append(due, name)
+		}
+	}
+	slices.Sort(due)
+	free := max(a.parallelSyncs-running, 0)
+	for _, name := range due[:min(len(due), free)] {
+		p := a.peers[name]
+		a.event(now, p, peerAdd)
+		// The digest covers everything up to now; what changes from here on waits for the answer.
+		p.pending.clear()
+		p.finalize, p.again = false, false
+		a.send(p, job{kind: jobSync, digest: DumpParams{Hashes: a.table.digest(), IgnoreTTL: true, SenderID: a.c.node}})
+	}
+}
+
+// nextSync adds the time at which the next synchronization may start.
+func (a *area) nextSync(now time.Time, at *earliest) {
+	var retry, slot earliest
+	running := 0
+	for _, p := range a.peers {
+		switch {
+		case p.state == PeerSyncing && now.Sub(p.since) < syncSlotTime:
+			running++
+			slot.add(p.since.Add(syncSlotTime))
+		case p.state == PeerIdle && !p.busy:
+			retry.add(p.retryAt)
+		}
+	}
+	if retry.t.IsZero() {
+		return
+	}
+	if running >= a.parallelSyncs && slot.t.After(retry.t) {
+		retry = slot
+	}
+	at.add(retry.t)
+}
+
+// event moves a peer to its next state.
+func (a *area) event(now time.Time, p *peer, e peerEvent) {
+	if !p.to(now, e) {
+		a.c.counters.Count(cntBadTransition)
+	}
+}
+
+// done handles the result of a request to a peer.
+func (a *area) done(now time.Time, name string, p *peer, r result) {
+	p.busy = false
+	kind := string(r.job.kind)
+	n := a.c.counters
+	n.Count(cntRPC + kind)
+	if r.dialled {
+		n.Count(cntPlainClient)
+	}
+	if r.err != nil {
+		n.Count(cntRPC + kind + "_failure")
+		if r.refused {
+			n.Count(cntConnectFailure)
+		}
+		a.failed(now, name, p, r)
+		return
+	}
+	n.Count(cntRPC + kind + "_success")
+	n.Avg(cntRPCDuration+kind+"_duration_ms", r.took.Milliseconds())
+	if r.job.kind == jobSync {
+		a.synced(now, name, p, r)
+	}
+}
+
+// failed puts a peer off after a request that went wrong. The next synchronization repairs whatever it has missed.
+func (a *area) failed(now time.Time, name string, p *peer, r result) {
+	wait := p.backoff.failure()
+	a.c.log.Info("peer failed", zap.String("area", a.id), zap.String("peer", name), zap.String("request", string(r.job.kind)),
+		zap.Duration("retry", wait), zap.Error(r.err))
+	a.event(now, p, peerFailed)
+	p.pending.clear()
+	p.finalize = false
+	p.retryAt = now.Add(wait)
+	delete(a.awaited, name)
+}
+
+// synced handles the answer to a digest: takes over what the peer has better, and has the rest sent to it.
+func (a *area) synced(now time.Time, name string, p *peer, r result) {
+	if p.state != PeerSyncing {
+		return // asked before the peer went idle
+	}
+	if r.answer.ToBeUpdated == nil {
+		a.c.log.Warn("peer does not know the area", zap.String("area", a.id), zap.String("peer", name))
+	}
+	a.c.counters.Sum(cntKeyValsUpdate, int64(len(r.answer.KeyVals)))
+	a.c.counters.Sum(cntMissingKeys, int64(len(r.answer.ToBeUpdated)))
+	a.merge(now, r.answer.KeyVals, origin{sender: name})
+	for _, key := range r.answer.ToBeUpdated {
+		if _, ok := a.table.entries[key]; ok {
+			p.pending.add(key, true, []string{a.c.node}, a.c.node)
+		}
+	}
+	p.finalize = len(p.pending.keys) > 0
+	a.event(now, p, peerSyncDone)
+	p.backoff.success()
+	a.parallelSyncs = min(2*a.parallelSyncs, maxParallelSyncs)
+	delete(a.awaited, name)
+	a.c.log.Info("synchronized", zap.String("area", a.id), zap.String("peer", name), zap.Int("received", len(r.answer.KeyVals)),
+		zap.Int("requested", len(r.answer.ToBeUpdated)), zap.Duration("took", r.took))
+	a.c.events.Add(evFullSync, map[string]string{"area": "[Area " + a.id + "] ", "neighbor": name},
+		map[string]int64{"duration_ms": r.took.Milliseconds()})
+	if p.again {
+		a.disagree(now, name)
+	}
+}
+
+// disagree has the stores compared anew after a TTL update that does not fit what is in this one.
+func (a *area) disagree(now time.Time, name string) {
+	p := a.peers[name]
+	if p == nil {
+		return
+	}
+	a.c.counters.Count(cntConflictVersion)
+	switch p.state {
+	case PeerSyncing:
+		p.again = true // the answer on its way may be older than the update
+		return
+	case PeerIdle:
+		return
+	}
+	a.event(now, p, peerDisagrees)
+	p.pending.clear()
+	p.finalize, p.again = false, false
+	p.retryAt = now
+	if t := p.resynced.Add(resyncGap); t.After(now) {
+		p.retryAt = t
+	}
+	p.resynced = p.retryAt
+}
+
+// statuses returns what is to be known about the peers.
+func (a *area) statuses(now time.Time) map[string]PeerStatus {
+	out := make(map[string]PeerStatus, len(a.peers))
+	for name, p := range a.peers {
+		out[name] = p.status(now)
+	}
+	return out
+}

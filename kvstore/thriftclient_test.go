@@ -1,0 +1,150 @@
+package kvstore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"testing"
+	"time"
+
+	"openr/config"
+	"openr/lsdb"
+	"openr/monitor"
+	"openr/msg"
+	"openr/queue"
+	wire "openr/thrift/gen/kvstore"
+	"openr/thrift/rpc"
+)
+
+// service is as much of the control API as stores need of each other.
+type service struct {
+	wire.KvStoreService
+	store *KvStore
+}
+
+func (s *service) GetKvStoreKeyValsFilteredArea(ctx context.Context, p *wire.KeyDumpParams, area string) (*wire.Publication, error) {
+	a, err := s.store.Dump(ctx, area, DumpParamsFromThrift(p))
+	if err != nil {
+		return wire.NewPublication(), nil
+	}
+	return PublicationToThrift(a), nil
+}
+
+func (s *service) SetKvStoreKeyVals(ctx context.Context, p *wire.KeySetParams, area string) error {
+	if _, err := s.store.Set(ctx, area, KeySetFromThrift(p)); err != nil {
+		return &wire.KvStoreError{Message: err.Error()}
+	}
+	return nil
+}
+
+// serve runs a store behind a Thrift server on ::1 and returns where it listens.
+func serve(t *testing.T, name, area string) (*KvStore, *queue.Queue[msg.PeerUpdate], msg.Peer) {
+	t.Helper()
+	peers := queue.New(msg.MergePeers)
+	k, err := New(Options{
+		Config: &config.Config{NodeName: name, Areas: []config.Area{{ID: area}}}, Counters: monitor.NewCounters(), Peers: peers, Dial: DialThrift(192),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := rpc.Listen(t.Context(), "[::1]:0", 192)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &rpc.Server{Processor: wire.NewKvStoreServiceProcessor(&service{store: k})}
+	done := make(chan error, 2)
+	go func() { done <- server.Serve(ctx, l) }()
+	go func() { done <- k.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, <-done); err != nil {
+			t.Error(err)
+		}
+	})
+	return k, peers, msg.Peer{Node: name, Addr: "::1", Port: l.Addr().(*net.TCPAddr).Port}
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func TestStoresSynchronizeOverTCP(t *testing.T) {
+	a, aPeers, aAddr := serve(t, "a", "0")
+	b, bPeers, bAddr := serve(t, "b", "0")
+	set := func(k *KvStore, key string, v lsdb.Value) {
+		if _, err := k.Set(t.Context(), "0", KeySet{KeyVals: one(key, v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func(k *KvStore) map[string]string {
+		out := map[string]string{}
+		answer, err := k.Dump(t.Context(), "0", DumpParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, v := range answer.KeyVals {
+			out[key] = string(v.Data)
+		}
+		return out
+	}
+	set(a, "both", val(2, "a", "new"))
+	set(b, "both", val(1, "b", "old"))
+	set(a, "a", val(1, "a", ""))
+	set(b, "b", val(1, "b", "\x00\xff"))
+	aPeers.Push(msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "b"}: bAddr}})
+	bPeers.Push(msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "a"}: aAddr}})
+	want := map[string]string{"both": "new", "a": "", "b": "\x00\xff"}
+	for _, k := range []*KvStore{a, b} {
+		eventually(t, "full sync", func() bool { return maps.Equal(get(k), want) })
+		eventually(t, "INITIALIZED", func() bool {
+			p, err := k.PeersOf(t.Context(), "0")
+			if err != nil || len(p) != 1 {
+				t.Fatal(p, err)
+			}
+			for _, s := range p {
+				return s.State == PeerInitialized && s.Flaps == 0
+			}
+			return false
+		})
+	}
+	set(b, "flood", val(1, "b", "x"))
+	eventually(t, "flood", func() bool { return get(a)["flood"] == "x" })
+}
+
+func TestPeerFailuresOverTCP(t *testing.T) {
+	_, _, addr := serve(t, "a", "east")
+	dial := DialThrift(192)
+	c, err := dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answer, err := c.FullSync(t.Context(), "west", DumpParams{Hashes: map[string]lsdb.Value{}})
+	if err != nil || answer.ToBeUpdated != nil || len(answer.KeyVals) > 0 {
+		t.Errorf("unknown area: %+v, %v", answer, err)
+	}
+	var declared *wire.KvStoreError
+	if err := c.Flood(t.Context(), "west", KeySet{KeyVals: one("k", val(1, "a", "x"))}); !errors.As(err, &declared) {
+		t.Errorf("unknown area: error %v", err)
+	}
+	if err := c.Flood(t.Context(), "east", KeySet{KeyVals: one("k", val(1, "a", "x"))}); err != nil {
+		t.Errorf("after an exception: %v", err)
+	}
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	if c, err := dial(t.Context(), msg.Peer{Node: "x", Addr: "::1", Port: port}); err == nil {
+		t.Errorf("connected to a closed port: %v", c)
+	}
+}

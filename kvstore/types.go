@@ -1,0 +1,99 @@
+package kvstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"openr/lsdb"
+	"openr/msg"
+	wire "openr/thrift/gen/kvstore"
+)
+
+// ErrUnknownArea is returned (wrapped, with the area's name) for an area that this node is not part of.
+var ErrUnknownArea = errors.New("invalid area")
+
+// KeySet is a set of values on its way through the network: what one store tells another (KvStore.thrift, KeySetParams).
+type KeySet struct {
+	KeyVals   map[string]lsdb.Value
+	NodeIDs   []string  // nodes that have seen this set, the latest last; none if a client sends it
+	SenderID  string    // the node that sends it; empty if a client does
+	Timestamp time.Time // when it was sent; the zero Time if unknown
+}
+
+// sender is who handed the set over, in the sense of the merge rule (Open/R kvstore/KvStore-inl.h, mergePublication).
+func (s KeySet) sender() string {
+	if n := len(s.NodeIDs); n > 0 {
+		return s.NodeIDs[n-1]
+	}
+	return s.SenderID
+}
+
+// DumpParams selects keys for a dump, and with Hashes asks for the difference between two stores (KvStore.thrift,
+// KeyDumpParams). The zero DumpParams selects everything.
+type DumpParams struct {
+	Keys              []string              // regular expressions, anchored at the start of the key only; if one is invalid, keys are not filtered by name
+	Originators       []string              // exact names
+	And               bool                  // a key must match both lists; otherwise one is enough. An empty list matches all with And, nothing otherwise
+	Hashes            map[string]lsdb.Value // the asker's keys without Data; nil asks for a plain dump, empty for a difference to nothing
+	IgnoreTTL         bool                  // of meaning to subscriptions only
+	DoNotPublishValue bool                  // leave Data out of the answer
+	SenderID          string                // the asking node; empty if a client asks
+}
+
+// SyncAnswer is the answer to a dump or to the first leg of a full synchronization (KvStore.thrift, Publication). TTLs
+// in it are what is left, less the decrement of one hop.
+type SyncAnswer struct {
+	Area        string // as the asker named it
+	KeyVals     map[string]lsdb.Value
+	ToBeUpdated []string // keys of which the asker has, or may have, the better value; nil if it sent no Hashes
+}
+
+// Client is a connection to one peer's store. It is used by one goroutine at a time. Each method returns soon after ctx
+// is done.
+type Client interface {
+	// FullSync sends a digest of the caller's store and returns what the peer has better, and the names of what the
+	// caller has better (getKvStoreKeyValsFilteredArea).
+	FullSync(ctx context.Context, area string, digest DumpParams) (SyncAnswer, error)
+	// Flood hands values to the peer (setKvStoreKeyVals).
+	Flood(ctx context.Context, area string, set KeySet) error
+	// Close ends the connection. Nothing is called after it.
+	Close() error
+}
+
+// DialFunc connects to a peer's store. It returns soon after ctx is done.
+type DialFunc func(ctx context.Context, p msg.Peer) (Client, error)
+
+// NoMergeReason says why a value was not taken over (KvStore.thrift, KvStoreNoMergeReason; same numbers).
+type NoMergeReason int
+
+// The reasons. Unknown stands for values that are refused because they exceed a limit.
+const (
+	ReasonUnknown       = NoMergeReason(wire.KvStoreNoMergeReason_UNKNOWN)
+	ReasonNoMatchedKey  = NoMergeReason(wire.KvStoreNoMergeReason_NO_MATCHED_KEY)
+	ReasonInvalidTTL    = NoMergeReason(wire.KvStoreNoMergeReason_INVALID_TTL)
+	ReasonOldVersion    = NoMergeReason(wire.KvStoreNoMergeReason_OLD_VERSION)
+	ReasonNoNeed        = NoMergeReason(wire.KvStoreNoMergeReason_NO_NEED_TO_UPDATE)
+	ReasonLoop          = NoMergeReason(wire.KvStoreNoMergeReason_LOOP_DETECTED)
+	ReasonInconsistency = NoMergeReason(wire.KvStoreNoMergeReason_INCONSISTENCY_DETECTED)
+)
+
+func (r NoMergeReason) String() string { return wire.KvStoreNoMergeReason(r).String() }
+
+// PeerStatus is what is to be known about the session with a peer.
+type PeerStatus struct {
+	Addr  string // host with zone
+	Port  int
+	State PeerState
+	Since time.Time     // when State was entered
+	For   time.Duration // how long ago that was
+	Flaps int           // times the session was lost or synchronized anew; -1 before the first synchronization
+}
+
+// AreaSummary sums up the database of one area.
+type AreaSummary struct {
+	Area  string
+	Peers map[string]PeerStatus
+	Keys  int
+	Bytes int64 // of keys, originators, data and their headers, by Open/R's way of counting
+}
