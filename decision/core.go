@@ -1,0 +1,305 @@
+package decision
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"openr/config"
+	"openr/lsdb"
+	"openr/msg"
+)
+
+// core is all of decision's state with the rules that change it.
+type core struct {
+	settings
+	me      string
+	myAreas []string // of the configuration
+	perf    bool     // keep time stamps
+
+	areas    map[string]*linkState // by area, made at the area's first adjacency database, never dropped
+	prefixes prefixState
+	static   map[netip.Prefix]msg.Route
+	rib      *rib
+	built    bool // the first complete table was handed on
+	pending  pending
+	tally    tally
+}
+
+// pending is what has changed since the last build.
+type pending struct {
+	full     bool // everything must be computed again
+	prefixes map[netip.Prefix]struct{}
+	perf     []lsdb.PerfEvent // the oldest chain of time stamps
+}
+
+func (p *pending) any() bool { return p.full || len(p.prefixes) > 0 }
+
+func newCore(cfg *config.Config) *core {
+	return &core{
+		settings: settings{
+			bestRouteSelection: cfg.BestRouteSelection, v4: cfg.EnableV4, v4OverV6: cfg.V4OverV6NextHop,
+		},
+		me: cfg.NodeName, myAreas: cfg.AreaIDs(), perf: cfg.LinkMonitor.PerfMeasurement,
+		areas: map[string]*linkState{}, prefixes: prefixState{}, static: map[netip.Prefix]msg.Route{},
+		rib: newRIB(), pending: pending{prefixes: map[netip.Prefix]struct{}{}},
+	}
+}
+
+// problem is content of a key that was ignored, in whole or in part.
+type problem struct {
+	key msg.AreaKey
+	err error
+}
+
+// apply takes what has changed in the store. Content that does not parse leaves in force what the key said before.
+func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
+	for k, v := range pub.KeyVals {
+		if !v.HasData() {
+			continue
+		}
+		var err error
+		switch {
+		case strings.HasPrefix(k.Key, lsdb.AdjPrefix):
+			err = c.applyAdjacencies(k.Area, v.Data, now)
+		case strings.HasPrefix(k.Key, lsdb.PrefixPrefix):
+			err = c.applyPrefix(k.Area, v.Data, now)
+		}
+		if err != nil {
+			c.tally.errors++
+			problems = append(problems, problem{k, err})
+		}
+	}
+	for k := range pub.Expired {
+		if node, ok := lsdb.ParseAdjKey(k.Key); ok {
+			if ls := c.areas[k.Area]; ls != nil && ls.remove(node).topology {
+				c.changedAll(nil, now)
+			}
+		} else if node, p, ok := lsdb.ParsePrefixKey(k.Key); ok {
+			if c.prefixes.remove(NodeArea{node, k.Area}, p) {
+				c.changed(p, nil, now)
+			}
+		}
+	}
+	return problems
+}
+
+func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
+	db, err := lsdb.ParseAdjacencyDatabase(data)
+	if err != nil {
+		return err
+	}
+	if db.Node == "" {
+		return fmt.Errorf("adjacency database names no node")
+	}
+	c.tally.adjDBs++
+	db.Area = area
+	perf := db.PerfEvents
+	ls := c.areas[area]
+	if ls == nil {
+		ls = newLinkState(c.me)
+		c.areas[area] = ls
+		c.changedAll(perf, now) // until now every advertiser in this area counted as reachable
+	}
+	change, ignored := ls.update(db)
+	if change.topology || change.attributes && db.Node == c.me {
+		c.changedAll(perf, now)
+	}
+	if ignored > 0 {
+		return fmt.Errorf("adjacency database of %q: ignored %d adjacencies that are repeated, lead to the node itself or have a negative metric", db.Node, ignored)
+	}
+	return nil
+}
+
+func (c *core) applyPrefix(area string, data []byte, now time.Time) error {
+	db, err := lsdb.ParsePrefixDatabase(data)
+	if err != nil {
+		return err
+	}
+	if db.Node == "" {
+		return fmt.Errorf("prefix database names no node")
+	}
+	c.tally.prefixDBs++
+	from := NodeArea{db.Node, area}
+	var changed bool
+	if db.Delete || c.redistributed(db) {
+		changed = c.prefixes.remove(from, db.Entry.Prefix)
+	} else {
+		changed = c.prefixes.update(from, db.Entry)
+	}
+	if changed {
+		c.changed(db.Entry.Prefix, db.PerfEvents, now)
+	}
+	return nil
+}
+
+// redistributed reports whether this node advertises a prefix only on behalf of another of its areas: that is no reason
+// to believe the prefix is here.
+func (c *core) redistributed(db lsdb.PrefixDatabase) bool {
+	stack := db.Entry.AreaStack
+	return db.Node == c.me && len(stack) > 0 && slices.Contains(c.myAreas, stack[len(stack)-1])
+}
+
+// applyStatic takes this node's static routes.
+func (c *core) applyStatic(u msg.RouteUpdate, now time.Time) {
+	if u.Full {
+		for p := range c.static {
+			if _, stays := u.Update[p]; !stays {
+				delete(c.static, p)
+				c.changed(p, nil, now)
+			}
+		}
+	}
+	for p := range u.Delete {
+		if _, ok := c.static[p]; ok {
+			delete(c.static, p)
+			c.changed(p, nil, now)
+		}
+	}
+	for p, r := range u.Update {
+		if old, ok := c.static[p]; !ok || !old.Equal(r) {
+			c.static[p] = r
+			c.changed(p, nil, now)
+		}
+	}
+}
+
+func (c *core) changed(p netip.Prefix, perf []lsdb.PerfEvent, now time.Time) {
+	c.pending.prefixes[p] = struct{}{}
+	c.keepPerf(perf, now)
+}
+
+func (c *core) changedAll(perf []lsdb.PerfEvent, now time.Time) {
+	c.pending.full = true
+	c.keepPerf(perf, now)
+}
+
+// keepPerf keeps the chain of time stamps that started first.
+func (c *core) keepPerf(chain []lsdb.PerfEvent, now time.Time) {
+	if !c.perf {
+		return
+	}
+	had := c.pending.perf
+	if len(had) > 0 && (len(chain) == 0 || had[0].UnixMillis <= chain[0].UnixMillis) {
+		return
+	}
+	c.pending.perf = c.stamp(slices.Clip(chain), "DECISION_RECEIVED", now)
+}
+
+func (c *core) stamp(chain []lsdb.PerfEvent, what string, now time.Time) []lsdb.PerfEvent {
+	return append(chain, lsdb.PerfEvent{Node: c.me, Description: what, UnixMillis: now.UnixMilli()})
+}
+
+// runSPF computes this node's shortest paths, as far as they have changed, so that build finds them ready.
+func (c *core) runSPF() { c.newSolver(c.me) }
+
+// build brings the routes up to date. The first call returns the complete table; later ones what has changed, which may
+// be nothing.
+func (c *core) build(now time.Time) msg.RouteUpdate {
+	d := newDelta()
+	s, known := c.newSolver(c.me)
+	switch {
+	case !known:
+		c.rib.begin() // no routes, not even static ones
+		c.rib.finish(d, c.whyDeleted)
+	case c.pending.full || !c.built:
+		c.buildAll(s, d)
+	default:
+		for p := range c.pending.prefixes {
+			if r, ok := s.route(p, c.prefixes[p]); ok {
+				c.rib.put(r, d)
+			} else {
+				c.rib.drop(p, d, c.whyDeleted)
+			}
+		}
+	}
+	u := msg.RouteUpdate{Update: d.update, Delete: d.delete}
+	reason := "DECISION_DEBOUNCE"
+	if !c.built {
+		u = msg.RouteUpdate{Full: true, Update: c.rib.all()}
+		reason = "INITIALIZATION"
+	}
+	if c.pending.perf != nil {
+		u.PerfEvents = c.stamp(c.pending.perf, reason, now)
+	}
+	c.built = true
+	c.pending = pending{prefixes: map[netip.Prefix]struct{}{}}
+	return u
+}
+
+func (c *core) buildAll(s *solver, d delta) {
+	c.rib.begin()
+	for p, advertised := range c.prefixes {
+		if r, ok := s.route(p, advertised); ok {
+			c.rib.put(r, d)
+		}
+	}
+	for p, r := range c.static {
+		if _, done := c.prefixes[p]; !done {
+			c.rib.put(r, d)
+		}
+	}
+	c.rib.finish(d, c.whyDeleted)
+}
+
+// whyDeleted tells fib whether a route may linger. It may if nobody advertises the prefix any more; if somebody does but
+// cannot be reached, or if it is this node itself, keeping the route would only misdirect packets.
+func (c *core) whyDeleted(p netip.Prefix) msg.DeleteReason {
+	if _, advertised := c.prefixes[p]; advertised {
+		return msg.Unreachable
+	}
+	return msg.Withdrawn
+}
+
+// routes computes the routes of any node, sorted by prefix; none if the node is unknown. Static routes are those of this
+// node, whoever is asked for.
+func (c *core) routes(node string) []msg.Route {
+	s, known := c.newSolver(node)
+	if !known {
+		return nil
+	}
+	all := map[netip.Prefix]msg.Route{}
+	for p, advertised := range c.prefixes {
+		if r, ok := s.route(p, advertised); ok {
+			all[p] = r
+		}
+	}
+	for p, r := range c.static {
+		if _, done := all[p]; !done {
+			all[p] = r
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b msg.Route) int { return a.Prefix.Compare(b.Prefix) })
+}
+
+// received lists who advertises the given prefixes (nil: all), of a node and an area only unless these are empty.
+func (c *core) received(prefixes []netip.Prefix, node, area string) []ReceivedRoute {
+	if prefixes == nil {
+		prefixes = slices.Collect(maps.Keys(c.prefixes))
+	}
+	prefixes = slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare)
+	s, _ := c.newSolver(c.me)
+	var out []ReceivedRoute
+	for _, p := range slices.Compact(prefixes) {
+		r := ReceivedRoute{Prefix: p}
+		for _, a := range c.prefixes[p] {
+			if (node == "" || node == a.Node) && (area == "" || area == a.Area) {
+				r.Advertisements = append(r.Advertisements, a)
+			}
+		}
+		if len(r.Advertisements) == 0 {
+			continue
+		}
+		if sel := s.choose(c.prefixes[p]); len(sel.all) > 0 {
+			r.Best = sel.best.NodeArea
+			for _, a := range sel.all {
+				r.Selected = append(r.Selected, a.NodeArea)
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}

@@ -1,0 +1,25 @@
+package decision
+
+// Names of counters. Those that Open/R has bear its names.
+const (
+	counterError           = "decision.error"                    // count: content that does not parse, adjacencies that make no sense
+	counterSkippedNextHop  = "decision.skipped_next_hop"         // count: links not used because the neighbour has no address of the family
+	counterNoRoute         = "decision.no_route_to_prefix"       // count: prefixes none of whose advertisers is reachable
+	counterGetRoute        = "decision.get_route_for_prefix"     // count: routes computed for a prefix
+	counterBuildRuns       = "decision.route_build_runs"         // count: rebuilds, of all prefixes or of some
+	counterBuildMillis     = "decision.route_build_ms"           // avg: duration of a rebuild without SPF
+	counterSPFRuns         = "decision.spf_runs"                 // count: shortest-path trees computed
+	counterSPFMillis       = "decision.spf_ms"                   // avg: duration of the SPF part of a rebuild
+	counterPartialAdj      = "decision.num_partial_adjacencies"  // gauge: adjacencies of reachable nodes that form no link
+	counterCompleteAdj     = "decision.num_complete_adjacencies" // gauge: links that both ends advertise
+	counterNodes           = "decision.num_nodes"                // gauge: nodes with an adjacency database, at least 1 (this one)
+	counterPrefixes        = "decision.num_prefixes"             // gauge: prefixes that somebody advertises
+	counterDelayedByGate   = "decision.initial_build_forced"     // count: initial builds done although something was still missing
+	counterAdjDBUpdate     = "decision.adj_db_update"            // count: adjacency databases received
+	counterPrefixDBUpdates = "decision.prefix_db_update"         // count: prefix databases received
+)
+
+// tally collects what the core has to count until the shell passes it to monitor.Counters.
+type tally struct {
+	errors, skipped, noRoute, routes, spf, adjDBs, prefixDBs int64
+}

@@ -1,0 +1,245 @@
+package decision
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"openr/config"
+	"openr/lsdb"
+	"openr/monitor"
+	"openr/msg"
+	"openr/queue"
+)
+
+// Options are what decision works with. Config is required; a nil queue is never heard of, a nil logger or counter set
+// drops what it is given.
+type Options struct {
+	Config   *config.Config
+	Log      *zap.Logger
+	Counters *monitor.Counters
+	Init     *monitor.Initialization
+
+	Publications *queue.Queue[msg.Publication] // from kvstore
+	Peers        *queue.Queue[msg.PeerUpdate]  // from linkmonitor
+	StaticRoutes *queue.Queue[msg.RouteUpdate] // from prefixmanager
+	Routes       *queue.Queue[msg.RouteUpdate] // to fib: first the complete table, then what has changed
+}
+
+// Decision is the module. Its methods other than Run may be called from any goroutine while Run runs.
+type Decision struct {
+	Options
+	core     *core
+	gate     gate
+	debounce debounce
+	unblock  time.Time // when the first build is done whatever is missing; zero: not yet known
+	calls    *queue.Calls
+}
+
+// ReceivedRoute is who advertises a prefix, and whom this node chose.
+type ReceivedRoute struct {
+	Prefix         netip.Prefix
+	Advertisements []Advertisement // sorted by node and area
+	Selected       []NodeArea      // those that are routed to; none if nobody is reachable
+	Best           NodeArea        // the one of them whose entry describes the route
+}
+
+// New returns a Decision that knows nothing yet.
+func New(o Options) *Decision {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Decision{
+		Options: o, core: newCore(o.Config), calls: queue.NewCalls(),
+		gate: gate{
+			staticRoutes: len(o.Config.OriginatedPrefixes) > 0, kvStore: true,
+			ownAdjacency: o.Config.InitOptimization, firstPeers: true, peers: map[msg.AreaNode]bool{},
+		},
+		debounce: debounce{min: o.Config.Decision.DebounceMin, max: o.Config.Decision.DebounceMax},
+	}
+}
+
+// Run works until ctx is done. It must be called once.
+func (d *Decision) Run(ctx context.Context) error {
+	defer d.calls.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var adjSynced <-chan struct{}
+	if d.gate.ownAdjacency {
+		adjSynced = d.Init.Done(monitor.AdjacencyDBSynced)
+	}
+	for {
+		d.take(time.Now())
+		timer.Stop()
+		if wake := d.step(time.Now()); !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.Peers.C():
+		case <-d.StaticRoutes.C():
+		case <-d.Publications.C():
+		case <-adjSynced:
+			adjSynced, d.gate.ownAdjacency = nil, false
+		case <-timer.C:
+		case call := <-d.calls.C():
+			call()
+		}
+	}
+}
+
+// take empties the queues, so that what came together is acted on together.
+func (d *Decision) take(now time.Time) {
+	if u, ok := d.Peers.Take(); ok {
+		d.gate.applyPeers(u)
+	}
+	if u, ok := d.StaticRoutes.Take(); ok {
+		d.gate.staticRoutes = false
+		d.core.applyStatic(u, now)
+	}
+	if pub, ok := d.Publications.Take(); ok {
+		for _, p := range d.core.apply(pub, now) {
+			d.Log.Warn("ignored what a key says", zap.String("area", p.key.Area), zap.String("key", p.key.Key), zap.Error(p.err))
+		}
+		if pub.Synced && d.gate.kvStore {
+			d.gate.kvStore = false
+			d.unblock = now.Add(d.Config.Decision.UnblockInitialRoutes)
+		}
+	}
+	d.flush()
+}
+
+// step builds routes if it is time to, and returns when to come again; zero: when something happens.
+func (d *Decision) step(now time.Time) time.Time {
+	if !d.core.built {
+		missing := d.gate.waiting(d.core.me, d.core.areas)
+		if missing != "" {
+			if d.unblock.IsZero() || now.Before(d.unblock) {
+				return d.unblock
+			}
+			d.Log.Warn("computing the first routes although something is missing", zap.String("missing", missing))
+			d.Counters.Count(counterDelayedByGate)
+		}
+		d.build()
+		d.Init.Reached(monitor.RIBComputed)
+		return time.Time{}
+	}
+	if !d.core.pending.any() {
+		return time.Time{}
+	}
+	if due := d.debounce.due(); now.Before(due) {
+		return due
+	}
+	d.build()
+	return time.Time{}
+}
+
+// build computes and hands on what has changed; the first time everything, even if that is nothing.
+func (d *Decision) build() {
+	first := !d.core.built
+	start := time.Now()
+	d.core.runSPF()
+	spfDone := time.Now()
+	u := d.core.build(spfDone)
+	end := time.Now()
+	d.debounce.ran(end)
+	if u.PerfEvents != nil {
+		u.PerfEvents = d.core.stamp(u.PerfEvents, "ROUTE_UPDATE", end)
+	}
+	d.Log.Debug("routes computed", zap.Bool("full", u.Full), zap.Int("update", len(u.Update)), zap.Int("delete", len(u.Delete)),
+		zap.Duration("spf", spfDone.Sub(start)), zap.Duration("build", end.Sub(spfDone)))
+	if d.Routes != nil && (first || len(u.Update) > 0 || len(u.Delete) > 0) {
+		d.Routes.Push(u)
+	}
+	d.Counters.Count(counterBuildRuns)
+	d.Counters.Avg(counterBuildMillis, end.Sub(spfDone).Milliseconds())
+	if d.flush() > 0 {
+		d.Counters.Avg(counterSPFMillis, spfDone.Sub(start).Milliseconds())
+	}
+	d.gauges()
+}
+
+// flush passes on what the core has counted, and returns how many SPF runs there were.
+func (d *Decision) flush() int64 {
+	t := d.core.tally
+	d.core.tally = tally{}
+	for _, ls := range d.core.areas {
+		t.spf += ls.spfRuns
+		ls.spfRuns = 0
+	}
+	for name, n := range map[string]int64{
+		counterError: t.errors, counterSkippedNextHop: t.skipped, counterNoRoute: t.noRoute, counterGetRoute: t.routes,
+		counterSPFRuns: t.spf, counterAdjDBUpdate: t.adjDBs, counterPrefixDBUpdates: t.prefixDBs,
+	} {
+		d.Counters.CountN(name, n)
+	}
+	return t.spf
+}
+
+func (d *Decision) gauges() {
+	var complete, partial int
+	nodes := map[string]bool{d.core.me: true}
+	for _, ls := range d.core.areas {
+		c, p := ls.adjacencyCounts()
+		complete, partial = complete+c, partial+p
+		for node := range ls.ids {
+			nodes[node] = true
+		}
+	}
+	d.Counters.Set(counterCompleteAdj, int64(complete))
+	d.Counters.Set(counterPartialAdj, int64(partial))
+	d.Counters.Set(counterNodes, int64(len(nodes)))
+	d.Counters.Set(counterPrefixes, int64(len(d.core.prefixes)))
+}
+
+// RouteDB returns the routes of any node, computed anew and sorted by prefix; "" is this node. Links that an initializing
+// node alone may use are judged from this node's point of view, and static routes are this node's. A node that is not
+// known has no routes.
+func (d *Decision) RouteDB(ctx context.Context, node string) (routes []msg.Route, err error) {
+	if node == "" {
+		node = d.core.me
+	}
+	err = d.calls.Do(ctx, func() { routes = d.core.routes(node) })
+	return routes, err
+}
+
+// Adjacencies returns the adjacency databases of the given areas (none given: all), sorted by node. Areas of which
+// nothing is known are left out.
+func (d *Decision) Adjacencies(ctx context.Context, areas []string) (map[string][]lsdb.AdjacencyDatabase, error) {
+	out := map[string][]lsdb.AdjacencyDatabase{}
+	err := d.calls.Do(ctx, func() {
+		wanted := areas
+		if len(wanted) == 0 {
+			wanted = slices.Collect(maps.Keys(d.core.areas))
+		}
+		for _, area := range wanted {
+			if ls := d.core.areas[area]; ls != nil {
+				out[area] = ls.databases()
+			}
+		}
+	})
+	return out, err
+}
+
+// ReceivedRoutes returns who advertises each of the given prefixes (nil: all prefixes) and whom this node selects,
+// sorted by prefix. Unless empty, node and area restrict the advertisements shown, not the selection. Prefixes without
+// advertisements to show are left out.
+func (d *Decision) ReceivedRoutes(ctx context.Context, prefixes []netip.Prefix, node, area string) (routes []ReceivedRoute, err error) {
+	err = d.calls.Do(ctx, func() { routes = d.core.received(prefixes, node, area) })
+	return routes, err
+}
+
+// Waiting says what the first routes wait for; empty once they are computed.
+func (d *Decision) Waiting(ctx context.Context) (reason string, err error) {
+	err = d.calls.Do(ctx, func() {
+		if !d.core.built {
+			reason = d.gate.waiting(d.core.me, d.core.areas)
+		}
+	})
+	return reason, err
+}

@@ -1,0 +1,288 @@
+package decision
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"openr/config"
+	"openr/lsdb"
+	"openr/monitor"
+	"openr/msg"
+	"openr/queue"
+)
+
+// shell is a running Decision with the other ends of its queues.
+type shell struct {
+	*Decision
+	*bench
+	init     *monitor.Initialization
+	counters *monitor.Counters
+}
+
+// startShell runs a Decision until the test ends; it must be called in a synctest bubble.
+func startShell(t *testing.T, edit ...func(*config.Config)) *shell {
+	b := newBench(t, edit...)
+	cfg := testConfig()
+	for _, f := range edit {
+		f(cfg)
+	}
+	s := &shell{bench: b, counters: monitor.NewCounters()}
+	s.init = monitor.NewInitialization(nil, s.counters)
+	s.Decision = New(Options{
+		Config: cfg, Counters: s.counters, Init: s.init,
+		Publications: queue.New(msg.MergePublications), Peers: queue.New(msg.MergePeers),
+		StaticRoutes: queue.New(msg.MergeRoutes), Routes: queue.New(msg.MergeRoutes),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return s
+}
+
+// publishAll pushes the whole network.
+func (s *shell) publishAll(synced bool) {
+	pub := s.network.publication()
+	pub.Synced = synced
+	s.Publications.Push(pub)
+}
+
+func (s *shell) advertisePrefix(area, node, p string) {
+	pub := newPublication()
+	db := lsdb.PrefixDatabase{Node: node, Entry: lsdb.PrefixEntry{Prefix: prefix(p)}}
+	pub.KeyVals[msg.AreaKey{Area: area, Key: lsdb.PrefixKey(node, db.Entry.Prefix)}] = value(db.Marshal())
+	s.Publications.Push(pub)
+}
+
+// update returns what has been pushed for fib, after everything has come to rest; ok is false if nothing was.
+func (s *shell) update() (msg.RouteUpdate, bool) {
+	synctest.Wait()
+	return s.Routes.Take()
+}
+
+func (s *shell) wantNothing(t *testing.T) {
+	t.Helper()
+	if u, ok := s.update(); ok {
+		t.Errorf("unexpected update: %v", deltaText(u))
+	}
+}
+
+func (s *shell) waiting(t *testing.T) string {
+	t.Helper()
+	reason, err := s.Waiting(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reason
+}
+
+func peers(nodes ...string) msg.PeerUpdate {
+	u := msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{}}
+	for _, n := range nodes {
+		u.Add[msg.AreaNode{Area: "A", Node: n}] = msg.Peer{Node: n}
+	}
+	return u
+}
+
+func TestInitialGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t, func(c *config.Config) {
+			c.InitOptimization = true
+			c.OriginatedPrefixes = []config.OriginatedPrefix{{Prefix: prefix("10.0.0.0/8"), InstallToFib: true}}
+		})
+		step := func(missing string) {
+			t.Helper()
+			s.wantNothing(t)
+			if got := s.waiting(t); !strings.Contains(got, missing) {
+				t.Errorf("waiting for %q, want %q", got, missing)
+			}
+		}
+		s.link("A", "1", "2", 0, 1, 1)
+		s.node("A", "2").Adjacencies = nil
+		s.advertisePrefix("A", "2", p2)
+		s.publishAll(false)
+		step("first peers")
+		s.Peers.Push(peers("2", "3"))
+		step("KVSTORE_SYNCED")
+		s.publishAll(true)
+		step("ADJACENCY_DB_SYNCED")
+		s.init.Reached(monitor.AdjacencyDBSynced)
+		step("static routes")
+		s.StaticRoutes.Push(msg.RouteUpdate{Full: true})
+		step("adjacency with 2 (area A), 3 (area A)")
+		s.Peers.Push(msg.PeerUpdate{Del: map[msg.AreaNode]bool{{Area: "A", Node: "3"}: true}})
+		step("adjacency with 2 (area A)")
+		s.node("A", "2").Adjacencies = []lsdb.Adjacency{{Node: "1", IfName: "to-1-0", OtherIfName: "to-2-0", Metric: 1, NextHopV6: v6("1", 0), OnlyUsedByOther: true}}
+		select {
+		case <-s.init.Done(monitor.RIBComputed):
+			t.Error("RIB_COMPUTED too early")
+		default:
+		}
+		start := time.Now()
+		s.publishAll(true)
+		u, ok := s.update()
+		if !ok || !u.Full || len(u.Update) != 1 || !time.Now().Equal(start) {
+			t.Fatalf("first update: %v %+v", ok, u)
+		}
+		<-s.init.Done(monitor.RIBComputed)
+		if got := s.waiting(t); got != "" {
+			t.Errorf("still waiting: %s", got)
+		}
+	})
+}
+
+func TestInitialGateOpensAfterTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.Peers.Push(peers("2"))
+		s.publishAll(true) // one-way adjacency: none at all from 2
+		start := time.Now()
+		s.wantNothing(t)
+		<-s.init.Done(monitor.RIBComputed)
+		if took := time.Since(start); took != 2*time.Minute {
+			t.Errorf("opened after %v", took)
+		}
+		if u, ok := s.update(); !ok || !u.Full || len(u.Update) != 0 {
+			t.Errorf("first update: %v %+v", ok, u)
+		}
+		if n, _ := s.counters.Get(counterDelayedByGate + ".count"); n != 1 {
+			t.Errorf("counted %d", n)
+		}
+	})
+}
+
+func TestStopBeforeFirstPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { startShell(t) })
+}
+
+func TestStandaloneNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.Peers.Push(peers())
+		s.publishAll(true)
+		if u, ok := s.update(); !ok || !u.Full || len(u.Update) != 0 {
+			t.Errorf("first update: %v %+v", ok, u)
+		}
+	})
+}
+
+// running returns a shell that has handed on its first table, at rest for a second. Node 2 advertises p2.
+func running(t *testing.T) *shell {
+	s := startShell(t)
+	s.link("A", "1", "2", 0, 10, 10)
+	s.link("A", "1", "3", 0, 10, 10)
+	s.link("A", "2", "4", 0, 10, 10)
+	s.link("A", "3", "4", 0, 10, 10)
+	s.Peers.Push(peers("2", "3"))
+	s.advertisePrefix("A", "4", p4)
+	s.publishAll(true)
+	if u, ok := s.update(); !ok || !u.Full || len(u.Update) != 1 {
+		t.Fatalf("first update: %v %+v", ok, u)
+	}
+	time.Sleep(time.Second)
+	return s
+}
+
+func (s *shell) setMetric(m int32) {
+	s.adj("A", "1", "2", 0).Metric = m
+	s.publishAll(false)
+}
+
+func TestFirstChangeAtOnceThenDebounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := running(t)
+		s.setMetric(11)
+		if _, ok := s.update(); !ok { // no time has passed
+			t.Fatal("the first change was held back")
+		}
+		s.setMetric(12) // to 4 over 3 only: nothing new
+		time.Sleep(5 * time.Millisecond)
+		s.setMetric(9)
+		s.wantNothing(t)
+		time.Sleep(5 * time.Millisecond)
+		u, ok := s.update()
+		if !ok || u.Full || routeText(u.Update[prefix(p4)]) != "19 to-2-0" && routeText(u.Update[prefix(p4)]) != "20 to-2-0 to-3-0" {
+			t.Fatalf("10 ms after the first: %v %v", ok, deltaText(u))
+		}
+	})
+}
+
+// TestBurst: however many changes, few builds.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := running(t)
+		runs := func() int64 { n, _ := s.counters.Get(counterBuildRuns + ".count"); return n }
+		before := runs()
+		for i := range 100 { // 100 changes in 100 ms
+			s.setMetric(int32(20 + i%7))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := runs() - before; got != 5 { // at 0, 10, 30, 70, 150 ms
+			t.Errorf("%d builds", got)
+		}
+	})
+}
+
+func TestNothingRunsForIrrelevantPublications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := running(t)
+		spf, _ := s.counters.Get(counterSPFRuns + ".count")
+		s.publishAll(true)
+		synctest.Wait()
+		s.Publications.Push(msg.Publication{KeyVals: map[msg.AreaKey]lsdb.Value{{Area: "A", Key: "x"}: value([]byte("y"))}})
+		time.Sleep(time.Second)
+		s.wantNothing(t)
+		if now, _ := s.counters.Get(counterSPFRuns + ".count"); now != spf {
+			t.Error("SPF ran")
+		}
+		s.advertisePrefix("A", "4", p3) // a prefix needs no SPF
+		if u, ok := s.update(); !ok || len(u.Update) != 1 {
+			t.Errorf("update: %v %+v", ok, u)
+		}
+		if now, _ := s.counters.Get(counterSPFRuns + ".count"); now != spf {
+			t.Error("SPF ran for a prefix")
+		}
+	})
+}
+
+func TestQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := running(t)
+		ctx := t.Context()
+		if r, err := s.RouteDB(ctx, ""); err != nil || len(r) != 1 || routeText(r[0]) != "20 to-2-0 to-3-0" {
+			t.Errorf("my routes: %v %v", r, err)
+		}
+		if r, err := s.RouteDB(ctx, "2"); err != nil || len(r) != 1 || routeText(r[0]) != "10 to-4-0" {
+			t.Errorf("routes of 2: %v %v", r, err)
+		}
+		if r, err := s.RouteDB(ctx, "nobody"); err != nil || len(r) != 0 {
+			t.Errorf("routes of nobody: %v %v", r, err)
+		}
+		for _, areas := range [][]string{nil, {"A"}, {"A", "unknown"}} {
+			dbs, err := s.Adjacencies(ctx, areas)
+			if err != nil || len(dbs) != 1 || len(dbs["A"]) != 4 || dbs["A"][0].Node != "1" || dbs["A"][3].Node != "4" {
+				t.Errorf("adjacencies of %v: %v %v", areas, dbs, err)
+			}
+		}
+		got, err := s.ReceivedRoutes(ctx, []netip.Prefix{prefix(p4)}, "", "")
+		if err != nil || len(got) != 1 || got[0].Best != (NodeArea{"4", "A"}) {
+			t.Errorf("received: %+v %v", got, err)
+		}
+		for name, want := range map[string]int64{counterNodes: 4, counterPrefixes: 1, counterCompleteAdj: 4, counterPartialAdj: 0} {
+			if got, _ := s.counters.Get(name); got != want {
+				t.Errorf("%s is %d, want %d", name, got, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,93 @@
+package prefixmanager
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"openr/lsdb"
+	"openr/msg"
+)
+
+// origin is one reason to advertise a prefix.
+type origin struct {
+	entry lsdb.PrefixEntry
+	areas []string // destinations, sorted
+
+	whenProgrammed  bool // advertise only while the prefix stands in the forwarding table
+	localConsidered bool // a redistributed route that won although this node advertises the prefix as well
+}
+
+func (o origin) equal(p origin) bool {
+	return o.entry.Equal(p.entry) && slices.Equal(o.areas, p.areas) && o.whenProgrammed == p.whenProgrammed &&
+		o.localConsidered == p.localConsidered
+}
+
+// choose returns the type of the entry to advertise among those that are ready, if any: the redistributed one if it won
+// over this node's own in route selection; else the best by path preference, source preference and distance; of equals
+// the lowest type (Open/R prefix-manager/PrefixManager.cpp, getBestPrefixEntry; the drain metric does not count).
+func choose(byType map[lsdb.PrefixType]origin, ready func(origin) bool) (best lsdb.PrefixType, ok bool) {
+	for _, t := range slices.Sorted(maps.Keys(byType)) {
+		o := byType[t]
+		if !ready(o) {
+			continue
+		}
+		if t == lsdb.PrefixRIB && o.localConsidered {
+			return t, true
+		}
+		if !ok || better(o.entry.Metrics, byType[best].entry.Metrics) {
+			best, ok = t, true
+		}
+	}
+	return best, ok
+}
+
+func better(a, b lsdb.PrefixMetrics) bool {
+	return cmp.Or(cmp.Compare(a.PathPreference, b.PathPreference), cmp.Compare(a.SourcePreference, b.SourcePreference),
+		cmp.Compare(b.Distance, a.Distance)) > 0
+}
+
+// destinations returns the areas an entry goes to: those asked for (none: all) that it has not crossed already.
+func destinations(areas, wanted, crossed []string) []string {
+	var out []string
+	for _, a := range areas {
+		if (len(wanted) == 0 || slices.Contains(wanted, a)) && !slices.Contains(crossed, a) && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// redistribute returns what to say in other areas about a route that this node has programmed; ok is false if there is no
+// area to say it in (Open/R prefix-manager/PrefixManager.cpp, redistributePrefixesAcrossAreas).
+func redistribute(r msg.Route, areas []string) (o origin, ok bool) {
+	e := r.Best
+	e.Prefix, e.Type = r.Prefix, lsdb.PrefixRIB
+	if r.BestArea != "" {
+		e.AreaStack = append(slices.Clone(e.AreaStack), r.BestArea)
+	}
+	e.Metrics.Distance++
+	e.ForwardingType, e.ForwardingAlgorithm, e.MinNexthop, e.Weight = 0, 0, 0, 0
+	crossed := slices.Clone(e.AreaStack)
+	for _, n := range r.NextHops {
+		crossed = append(crossed, n.Area)
+	}
+	o = origin{entry: e, areas: destinations(areas, nil, crossed), localConsidered: r.LocalConsidered}
+	return o, len(o.areas) > 0
+}
+
+// originated is a prefix of the configuration.
+type originated struct {
+	origin         origin
+	minSupport     int
+	installToFib   bool
+	support        map[netip.Prefix]struct{} // programmed routes inside the prefix
+	staticInstalls bool                      // the drop route is handed to decision
+}
+
+// supports reports whether a programmed prefix is as specific as the originated one, or more, and inside it.
+func supports(p, within netip.Prefix) bool {
+	return p.Bits() >= within.Bits() && within.Contains(p.Addr())
+}

@@ -1,0 +1,12 @@
+package prefixmanager
+
+// Names of counters, those of Open/R.
+const (
+	counterAdvertisedPrefixes  = "prefix_manager.advertised_prefixes"  // gauge: prefixes with a key in at least one area
+	counterReceivedPrefixes    = "prefix_manager.received_prefixes"    // gauge: prefixes there is reason to advertise
+	counterAwaitingPrefixes    = "prefix_manager.awaiting_prefixes"    // gauge: prefixes to advertise once they are programmed
+	counterOriginatedRoutes    = "prefix_manager.originated_routes"    // sum: configured prefixes
+	counterRouteAdvertisements = "prefix_manager.route_advertisements" // sum, also per area: keys written
+	counterRouteWithdraws      = "prefix_manager.route_withdraws"      // sum: keys cleared
+	counterRejected            = "prefix_manager.rejected"             // sum: prefixes refused from other modules
+)

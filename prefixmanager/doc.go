@@ -1,0 +1,16 @@
+// Package prefixmanager decides which prefixes this node advertises, in which areas, and keeps their keys in KvStore.
+//
+// Owns: every (prefix, type) this node has reason to advertise, and the prefix: keys that follow from them. Reads: the
+// configured prefixes, interface addresses from linkmonitor, what fib has really programmed (supporting routes, routes to
+// redistribute between areas), own keys in kvstore's publications. Writes: key requests for kvstore; static routes for
+// decision; the initialization stage PREFIX_DB_SYNCED.
+//
+//	config ─────────────┐
+//	prefixes (LOOPBACK) ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ wanted keys ─▶ key requests
+//	programmed routes ──┘       └─▶ static routes           own keys in the store that are not wanted ─▶ tombstones
+//
+// No key is written before the first complete report of programmed routes, so that nobody sends packets here that this
+// node cannot forward yet, and nothing that a former run advertised flaps.
+//
+// Everything but the shell (run.go) is plain code without goroutines, clocks and queues.
+package prefixmanager
