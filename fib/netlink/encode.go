@@ -1,0 +1,213 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"openr/msg"
+)
+
+// slot is where in the kernel this agent keeps its routes.
+type slot struct {
+	table    uint32
+	protocol uint8
+	metric   uint32
+}
+
+// hop is a next hop with its interface resolved.
+type hop struct {
+	index  uint32
+	addr   netip.Addr // invalid: the destination is on the link
+	weight int32      // 1 .. 256
+}
+
+// maxAttr is the longest attribute that a 16 bit length can tell.
+const maxAttr = 0xffff
+
+func family(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// begin appends the headers of a message about a route; end completes it.
+func begin(b []byte, typ, flags uint16, seq uint32, rt unix.RtMsg) []byte {
+	b = binary.NativeEndian.AppendUint32(b, 0) // length, see end
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = binary.NativeEndian.AppendUint16(b, flags|unix.NLM_F_REQUEST)
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	b = append(b, rt.Family, rt.Dst_len, rt.Src_len, rt.Tos, rt.Table, rt.Protocol, rt.Scope, rt.Type)
+	return binary.NativeEndian.AppendUint32(b, rt.Flags)
+}
+
+// requestAck asks for an answer to the message at the start of b even if it succeeds.
+func requestAck(b []byte) {
+	binary.NativeEndian.PutUint16(b[6:], binary.NativeEndian.Uint16(b[6:])|unix.NLM_F_ACK)
+}
+
+// end writes the length of the message that begins at start.
+func end(b []byte, start int) { binary.NativeEndian.PutUint32(b[start:], uint32(len(b)-start)) }
+
+func appendAttr(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, value...)
+	return append(b, 0, 0, 0)[:align(len(b))]
+}
+
+func appendUint32(b []byte, typ uint16, v uint32) []byte {
+	b = binary.NativeEndian.AppendUint16(b, 8)
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	return binary.NativeEndian.AppendUint32(b, v)
+}
+
+// appendAddr appends an attribute that holds an address, after head.
+func appendAddr(b []byte, typ uint16, a netip.Addr) []byte {
+	if a.Is4() {
+		v := a.As4()
+		return appendAttr(b, typ, v[:])
+	}
+	v := a.As16()
+	return appendAttr(b, typ, v[:])
+}
+
+// appendNewRoute appends the message that brings in a route with the given next hops, none for a blackhole. flags say
+// whether it is to be new (NLM_F_EXCL) or takes the place of ours (NLM_F_REPLACE). Every message starts at a multiple
+// of 4, as netlink demands of batches.
+func appendNewRoute(b []byte, flags uint16, seq uint32, s slot, prefix netip.Prefix, hops []hop) ([]byte, error) {
+	start := len(b)
+	rt := s.header(prefix)
+	rt.Type = unix.RTN_UNICAST
+	if len(hops) == 0 {
+		rt.Type = unix.RTN_BLACKHOLE
+	}
+	b = begin(b, unix.RTM_NEWROUTE, flags|unix.NLM_F_CREATE, seq, rt)
+	b = s.appendKey(b, prefix)
+	b, err := appendHops(b, prefix, hops)
+	if err != nil {
+		return b[:start], err
+	}
+	end(b, start)
+	return b, nil
+}
+
+// appendDelRoute appends the message that takes out the route of ours, whatever its next hops.
+func appendDelRoute(b []byte, seq uint32, s slot, prefix netip.Prefix) []byte {
+	start := len(b)
+	rt := s.header(prefix)
+	rt.Type, rt.Scope = unix.RTN_UNSPEC, unix.RT_SCOPE_NOWHERE // any
+	b = begin(b, unix.RTM_DELROUTE, 0, seq, rt)
+	b = s.appendKey(b, prefix)
+	end(b, start)
+	return b
+}
+
+func (s slot) header(prefix netip.Prefix) unix.RtMsg {
+	rt := unix.RtMsg{Family: family(prefix.Addr()), Dst_len: uint8(prefix.Bits()), Protocol: s.protocol, Scope: unix.RT_SCOPE_UNIVERSE}
+	if s.table < 256 {
+		rt.Table = uint8(s.table)
+	}
+	return rt
+}
+
+// appendKey appends what a route is known by, apart from its protocol.
+func (s slot) appendKey(b []byte, prefix netip.Prefix) []byte {
+	b = appendAddr(b, unix.RTA_DST, prefix.Addr())
+	b = appendUint32(b, unix.RTA_TABLE, s.table)
+	return appendUint32(b, unix.RTA_PRIORITY, s.metric)
+}
+
+// appendHops appends where packets to prefix go.
+func appendHops(b []byte, prefix netip.Prefix, hops []hop) ([]byte, error) {
+	for _, h := range hops {
+		if h.addr.Is4() && prefix.Addr().Is6() {
+			return b, kernelError{unix.EAFNOSUPPORT, "an IPv6 route cannot have the IPv4 next hop " + h.addr.String()}
+		}
+	}
+	if len(hops) == 1 {
+		b = appendUint32(b, unix.RTA_OIF, hops[0].index)
+		return appendGateway(b, prefix, hops[0].addr), nil
+	}
+	if len(hops) == 0 {
+		return b, nil
+	}
+	start := len(b)
+	b = append(b, 0, 0, 0, 0) // length and type of the attribute, see below
+	for _, h := range hops {
+		one := len(b)
+		b = append(b, 0, 0, 0, uint8(h.weight-1)) // struct rtnexthop: length, flags, hops
+		b = binary.NativeEndian.AppendUint32(b, h.index)
+		b = appendGateway(b, prefix, h.addr)
+		binary.NativeEndian.PutUint16(b[one:], uint16(len(b)-one))
+	}
+	if len(b)-start > maxAttr {
+		return b, kernelError{unix.E2BIG, fmt.Sprintf("%d next hops do not fit into a message", len(hops))}
+	}
+	binary.NativeEndian.PutUint16(b[start:], uint16(len(b)-start))
+	binary.NativeEndian.PutUint16(b[start+2:], unix.RTA_MULTIPATH)
+	return b, nil
+}
+
+// appendGateway appends the address of a next hop. One of another family than the destination goes as RTA_VIA (struct
+// rtvia of linux/rtnetlink.h: family and address), which is how IPv4 travels over IPv6 (RFC 5549).
+func appendGateway(b []byte, prefix netip.Prefix, a netip.Addr) []byte {
+	if !a.IsValid() {
+		return b
+	}
+	if prefix.Addr().Is4() == a.Is4() {
+		return appendAddr(b, unix.RTA_GATEWAY, a)
+	}
+	var via [18]byte
+	binary.NativeEndian.PutUint16(via[:], unix.AF_INET6)
+	v := a.As16()
+	copy(via[2:], v[:])
+	return appendAttr(b, unix.RTA_VIA, via[:])
+}
+
+// dumpRoutes returns the request for all routes of a family in a table, of one protocol or (0) of all.
+func dumpRoutes(seq uint32, fam uint8, table uint32, protocol uint8) []byte {
+	rt := unix.RtMsg{Family: fam, Protocol: protocol}
+	if table < 256 {
+		rt.Table = uint8(table)
+	}
+	b := begin(nil, unix.RTM_GETROUTE, unix.NLM_F_DUMP, seq, rt)
+	b = appendUint32(b, unix.RTA_TABLE, table)
+	end(b, 0)
+	return b
+}
+
+// dumpLinks returns the request for all interfaces.
+func dumpLinks(seq uint32) []byte {
+	b := make([]byte, headerLen+unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	binary.NativeEndian.PutUint32(b[8:], seq)
+	end(b, 0)
+	return b
+}
+
+// resolve turns next hops (see fib.Forwarding) into the kernel's, leaving out those whose interface is unknown.
+func resolve(hops []msg.NextHop, index func(name string) (uint32, bool)) (out []hop, err error) {
+	out = make([]hop, 0, len(hops))
+	var missing *unknownInterface
+	for _, h := range hops {
+		i, ok := index(h.IfName)
+		if !ok {
+			if missing == nil {
+				missing = &unknownInterface{hop: h, all: len(hops)}
+			}
+			missing.missing++
+			continue
+		}
+		out = append(out, hop{index: i, addr: h.Addr.WithZone(""), weight: max(h.Weight, 1)})
+	}
+	if missing != nil {
+		return out, *missing
+	}
+	return out, nil
+}

@@ -1,0 +1,153 @@
+package netlink
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelRoute is a route as the kernel shows it.
+type kernelRoute struct {
+	slot
+	prefix    netip.Prefix
+	tos       uint8
+	blackhole bool
+	other     bool  // neither unicast nor blackhole, or a cached copy: not of the kind that we make
+	hops      []hop // in the kernel's order; those that are dead at the moment included
+}
+
+// eachAttr calls f for each attribute in b; what is malformed ends b.
+func eachAttr(b []byte, f func(typ uint16, value []byte)) {
+	for len(b) >= 4 {
+		length := int(binary.NativeEndian.Uint16(b))
+		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		if length < 4 || length > len(b) {
+			return
+		}
+		f(typ, b[4:length])
+		b = b[min(align(length), len(b)):]
+	}
+}
+
+// parseRoute reads the payload of RTM_NEWROUTE or RTM_DELROUTE. ok is false if it is malformed or of another family
+// than IPv4 and IPv6.
+func parseRoute(b []byte) (r kernelRoute, ok bool) {
+	if len(b) < unix.SizeofRtMsg {
+		return r, false
+	}
+	fam, bits, typ := b[0], int(b[1]), b[7]
+	r.tos, r.table, r.protocol = b[3], uint32(b[4]), b[5]
+	r.blackhole = typ == unix.RTN_BLACKHOLE
+	r.other = !r.blackhole && typ != unix.RTN_UNICAST || binary.NativeEndian.Uint32(b[8:])&unix.RTM_F_CLONED != 0
+	var dst netip.Addr
+	switch fam {
+	case unix.AF_INET:
+		dst = netip.IPv4Unspecified()
+	case unix.AF_INET6:
+		dst = netip.IPv6Unspecified()
+	default:
+		return r, false
+	}
+	ok = true
+	var single hop
+	var multi []hop
+	eachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
+		switch typ {
+		case unix.RTA_DST:
+			a, good := netip.AddrFromSlice(v)
+			if !good || family(a) != fam {
+				ok = false
+				return
+			}
+			dst = a
+		case unix.RTA_TABLE:
+			if len(v) >= 4 {
+				r.table = binary.NativeEndian.Uint32(v)
+			}
+		case unix.RTA_PRIORITY:
+			if len(v) >= 4 {
+				r.metric = binary.NativeEndian.Uint32(v)
+			}
+		case unix.RTA_OIF:
+			if len(v) >= 4 {
+				single.index = binary.NativeEndian.Uint32(v)
+			}
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			single.addr = parseGateway(typ, v)
+		case unix.RTA_MULTIPATH:
+			multi = parseHops(v)
+		}
+	})
+	if !ok || bits > dst.BitLen() {
+		return kernelRoute{}, false
+	}
+	r.prefix = netip.PrefixFrom(dst, bits).Masked()
+	switch {
+	case r.blackhole:
+	case multi != nil:
+		r.hops = multi
+	default:
+		single.weight = 1
+		r.hops = []hop{single}
+	}
+	return r, true
+}
+
+// parseGateway reads RTA_GATEWAY or RTA_VIA; the result is invalid if that is malformed.
+func parseGateway(typ uint16, v []byte) netip.Addr {
+	if typ == unix.RTA_VIA {
+		if len(v) < 2 {
+			return netip.Addr{}
+		}
+		v = v[2:]
+	}
+	a, _ := netip.AddrFromSlice(v)
+	return a
+}
+
+// parseHops reads RTA_MULTIPATH; what is malformed ends it.
+func parseHops(b []byte) []hop {
+	hops := []hop{}
+	for len(b) >= unix.SizeofRtNexthop {
+		length := int(binary.NativeEndian.Uint16(b))
+		if length < unix.SizeofRtNexthop || length > len(b) {
+			break
+		}
+		h := hop{weight: int32(b[3]) + 1, index: binary.NativeEndian.Uint32(b[4:])}
+		eachAttr(b[unix.SizeofRtNexthop:length], func(typ uint16, v []byte) {
+			if typ == unix.RTA_GATEWAY || typ == unix.RTA_VIA {
+				h.addr = parseGateway(typ, v)
+			}
+		})
+		hops = append(hops, h)
+		b = b[min(align(length), len(b)):]
+	}
+	return hops
+}
+
+// kernelLink is an interface as the kernel shows it.
+type kernelLink struct {
+	index uint32
+	name  string
+	up    bool // administratively
+}
+
+// parseLink reads the payload of RTM_NEWLINK or RTM_DELLINK. ok is false if it is malformed or tells of something else
+// than the interface itself: a bridge reports a port that leaves it as AF_BRIDGE.
+func parseLink(b []byte) (l kernelLink, ok bool) {
+	if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
+		return l, false
+	}
+	l.index = binary.NativeEndian.Uint32(b[4:])
+	l.up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
+	eachAttr(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
+		if typ == unix.IFLA_IFNAME {
+			for len(v) > 0 && v[len(v)-1] == 0 {
+				v = v[:len(v)-1]
+			}
+			l.name = string(v)
+		}
+	})
+	return l, l.index != 0 && l.name != ""
+}
