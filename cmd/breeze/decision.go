@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"openr/thrift/gen/openrctrl"
+	"openr/thrift/gen/types"
+)
+
+func (a *app) decision() *cobra.Command {
+	return group("decision", "Topology and computed routes", a.decisionAdj(), a.decisionRoutes(), a.receivedRoutes())
+}
+
+func (a *app) decisionAdj() *cobra.Command {
+	var (
+		areas []string
+		nodes string
+		bidir bool
+	)
+	cmd := &cobra.Command{
+		Use:   "adj",
+		Short: "The adjacencies of all nodes",
+		Args:  cobra.NoArgs,
+		RunE: a.run(func(s *session, _ []string) error {
+			dbs, err := s.GetDecisionAdjacenciesFiltered(s.ctx, &openrctrl.AdjacenciesFilter{SelectAreas: areas})
+			if err != nil {
+				return err
+			}
+			if bidir {
+				onlyBidirectional(dbs)
+			}
+			dbs = slices.DeleteFunc(dbs, func(db *types.AdjacencyDatabase) bool { return !selected(nodes, db.ThisNodeName) })
+			if a.json {
+				return a.printJSON(adjacenciesJSON(dbs))
+			}
+			slices.SortStableFunc(dbs, func(x, y *types.AdjacencyDatabase) int {
+				return cmp.Or(cmp.Compare(x.Area, y.Area), naturalCompare(x.ThisNodeName, y.ThisNodeName))
+			})
+			for i, db := range dbs {
+				if i == 0 || dbs[i-1].Area != db.Area {
+					a.caption("Area: %s", db.Area)
+				}
+				if err := a.nodeAdjacencies(db); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringSliceVarP(&areas, "areas", "a", nil, "only these areas")
+	cmd.Flags().StringVar(&nodes, "nodes", "all", "only these nodes, separated by commas")
+	cmd.Flags().BoolVar(&bidir, "bidir", true, "only adjacencies that both ends advertise")
+	return cmd
+}
+
+// nodeAdjacencies prints a title and the adjacencies of one node.
+func (a *app) nodeAdjacencies(db *types.AdjacencyDatabase) error {
+	a.printf("%s => Overloaded: %s, Node Metric Increment: %d\n", db.ThisNodeName, yes(db.IsOverloaded), db.NodeMetricIncrementVal)
+	err := a.adjacencyTable(db)
+	a.printf("\n")
+	return err
+}
+
+// onlyBidirectional drops the adjacencies that only one end advertises.
+func onlyBidirectional(dbs []*types.AdjacencyDatabase) {
+	type end struct{ area, node, ifName, other, otherIfName string }
+	ends := map[end]bool{}
+	for _, db := range dbs {
+		for _, x := range db.Adjacencies {
+			ends[end{db.Area, db.ThisNodeName, x.IfName, x.OtherNodeName, x.OtherIfName}] = true
+		}
+	}
+	for _, db := range dbs {
+		db.Adjacencies = slices.DeleteFunc(db.Adjacencies, func(x *types.Adjacency) bool {
+			return !ends[end{db.Area, x.OtherNodeName, x.OtherIfName, db.ThisNodeName, x.IfName}]
+		})
+	}
+}
+
+// selected reports whether a list as --nodes takes it ("all", or names separated by commas) includes a name.
+func selected(list, name string) bool {
+	return list == "all" || slices.Contains(strings.Split(list, ","), name)
+}
+
+func (a *app) decisionRoutes() *cobra.Command {
+	var (
+		nodes string
+		names bool
+	)
+	cmd := &cobra.Command{
+		Use:   "routes [PREFIX...]",
+		Short: "Routes as computed, of this node or of others",
+		Long:  "Routes as computed. For each address or prefix given, only the route with the longest prefix that covers it.",
+		RunE: a.run(func(s *session, args []string) error {
+			wanted, err := parsePrefixes(args)
+			if err != nil {
+				return err
+			}
+			list, err := s.nodeList(nodes)
+			if err != nil {
+				return err
+			}
+			out := map[string]any{}
+			for _, node := range list {
+				db, err := s.GetRouteDbComputed(s.ctx, node)
+				if err != nil {
+					return err
+				}
+				db.UnicastRoutes = longestMatches(db.UnicastRoutes, wanted)
+				if a.json {
+					out[db.ThisNodeName] = routesJSON(db.UnicastRoutes)
+					continue
+				}
+				if err := s.printRoutes(db.ThisNodeName, db.UnicastRoutes, names); err != nil {
+					return err
+				}
+			}
+			if a.json {
+				return a.printJSON(out)
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&nodes, "nodes", "", "of these nodes, separated by commas, or all; default: the agent's own")
+	hostnames(cmd, &names)
+	return cmd
+}
+
+// nodeList makes a list of what --nodes says: nothing means the agent's own name, all means every node of the topology.
+func (s *session) nodeList(nodes string) ([]string, error) {
+	switch nodes {
+	case "":
+		own, err := s.GetMyNodeName(s.ctx)
+		return []string{own}, err
+	case "all":
+		dbs, err := s.GetDecisionAdjacenciesFiltered(s.ctx, openrctrl.NewAdjacenciesFilter())
+		if err != nil {
+			return nil, err
+		}
+		all := map[string]bool{}
+		for _, db := range dbs {
+			all[db.ThisNodeName] = true
+		}
+		return slices.SortedFunc(maps.Keys(all), naturalCompare), nil
+	}
+	return strings.Split(nodes, ","), nil
+}
+
+func (a *app) receivedRoutes() *cobra.Command {
+	var (
+		node, area string
+		detail     bool
+	)
+	cmd := &cobra.Command{
+		Use:   "received-routes [PREFIX...]",
+		Short: "Who advertises which prefix",
+		RunE: a.run(func(s *session, args []string) error {
+			wanted, err := parsePrefixes(args)
+			if err != nil {
+				return err
+			}
+			filter := openrctrl.NewReceivedRouteFilter()
+			if node != "" {
+				filter.NodeName = &node
+			}
+			if area != "" {
+				filter.AreaName = &area
+			}
+			filter.Prefixes = prefixesThrift(wanted)
+			routes, err := s.GetReceivedRoutesFiltered(s.ctx, filter)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(routes)
+			}
+			return a.receivedBlocks(routes, detail)
+		}),
+	}
+	cmd.Flags().StringVar(&node, "node", "", "only what this node advertises")
+	cmd.Flags().StringVar(&area, "area", "", "only what is advertised in this area")
+	cmd.Flags().BoolVarP(&detail, "detail", "d", true, "all attributes; --detail=false prints a line each")
+	return cmd
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"openr/lsdb"
+	"openr/thrift/compact"
+	"openr/thrift/gen/kvstore"
+	"openr/thrift/gen/network"
+	"openr/thrift/gen/types"
+)
+
+// decodedStruct is the Thrift struct in the value of a key; nil if the key's name does not tell of one, or if the value
+// is not one.
+func decodedStruct(key string, value []byte) any {
+	if _, ok := lsdb.ParseAdjKey(key); ok {
+		db := types.NewAdjacencyDatabase()
+		if compact.Unmarshal(value, db) == nil {
+			return db
+		}
+	}
+	if strings.HasPrefix(key, lsdb.PrefixPrefix) {
+		db := types.NewPrefixDatabase()
+		if compact.Unmarshal(value, db) == nil {
+			return db
+		}
+	}
+	return nil
+}
+
+// decoded is the value of a key for JSON: a struct, text, or hexadecimal digits.
+func decoded(key string, value []byte) any {
+	if s := decodedStruct(key, value); s != nil {
+		return s
+	}
+	if printable(value) {
+		return string(value)
+	}
+	return hex.EncodeToString(value)
+}
+
+// valueText is the value of a key for people: a struct, text, or a hexadecimal dump.
+func valueText(key string, value []byte) string {
+	if s := decodedStruct(key, value); s != nil {
+		b, err := json.MarshalIndent(plain(reflect.ValueOf(s)), "", "  ")
+		if err == nil {
+			return string(b)
+		}
+	}
+	if printable(value) {
+		return string(value)
+	}
+	return strings.TrimRight(hex.Dump(value), "\n")
+}
+
+func printable(b []byte) bool {
+	return utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) })
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(text, "\n", "\n    ") + "\n"
+}
+
+func keysOf(prefix string) *kvstore.KeyDumpParams {
+	p := kvstore.NewKeyDumpParams()
+	p.Keys = []string{prefix}
+	return p
+}
+
+func (k *kvCommands) adj() *cobra.Command {
+	var nodes string
+	cmd := &cobra.Command{
+		Use:   "adj",
+		Short: "Adjacencies as they stand in the store",
+		Args:  cobra.NoArgs,
+		RunE: k.run(func(s *session, _ []string) error {
+			wanted, err := k.nodes(s, nodes)
+			if err != nil {
+				return err
+			}
+			entries, err := k.dump(s, keysOf(lsdb.AdjPrefix))
+			if err != nil {
+				return err
+			}
+			var dbs []*types.AdjacencyDatabase
+			for _, e := range entries {
+				if db, ok := decodedStruct(e.key, e.value.Value).(*types.AdjacencyDatabase); ok && selected(wanted, db.ThisNodeName) {
+					db.Area = e.area
+					dbs = append(dbs, db)
+				}
+			}
+			if k.json {
+				return k.printJSON(adjacenciesJSON(dbs))
+			}
+			for i, db := range dbs {
+				if i == 0 || dbs[i-1].Area != db.Area {
+					k.caption("Area: %s", db.Area)
+				}
+				if err := k.nodeAdjacencies(db); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&nodes, "nodes", "all", "only these nodes, separated by commas")
+	return cmd
+}
+
+// nodes is the value of a --nodes flag; empty stands for the agent's own node.
+func (k *kvCommands) nodes(s *session, list string) (string, error) {
+	if list != "" {
+		return list, nil
+	}
+	return s.GetMyNodeName(s.ctx)
+}
+
+func (k *kvCommands) prefixes() *cobra.Command {
+	var nodes, prefix, client string
+	cmd := &cobra.Command{
+		Use:   "prefixes",
+		Short: "Prefixes as they stand in the store",
+		Args:  cobra.NoArgs,
+		RunE: k.run(func(s *session, _ []string) error {
+			wanted, err := k.nodes(s, nodes)
+			if err != nil {
+				return err
+			}
+			if client != "" {
+				if _, err := network.PrefixTypeFromString(strings.ToUpper(client)); err != nil {
+					return fmt.Errorf("--client-type %s: there is no such type", client)
+				}
+			}
+			exact, err := parsePrefixes(slices.DeleteFunc([]string{prefix}, func(s string) bool { return s == "" }))
+			if err != nil {
+				return err
+			}
+			entries, err := k.dump(s, keysOf(lsdb.PrefixPrefix))
+			if err != nil {
+				return err
+			}
+			byNode := map[string][]*types.PrefixEntry{}
+			for _, e := range entries {
+				db, ok := decodedStruct(e.key, e.value.Value).(*types.PrefixDatabase)
+				if !ok || db.DeletePrefix || !selected(wanted, db.ThisNodeName) {
+					continue
+				}
+				for _, p := range db.PrefixEntries {
+					if (len(exact) == 0 || prefixOf(p.Prefix) == exact[0]) && (client == "" || strings.EqualFold(p.Type.String(), client)) {
+						byNode[db.ThisNodeName] = append(byNode[db.ThisNodeName], p)
+					}
+				}
+			}
+			return k.printPrefixes(byNode)
+		}),
+	}
+	cmd.Flags().StringVar(&nodes, "nodes", "", "of these nodes, separated by commas, or all; default: the agent's own")
+	cmd.Flags().StringVarP(&prefix, "prefix", "p", "", "only this prefix")
+	cmd.Flags().StringVarP(&client, "client-type", "c", "", "only prefixes of this type: loopback, config, rib ...")
+	return cmd
+}
+
+func (k *kvCommands) printPrefixes(byNode map[string][]*types.PrefixEntry) error {
+	out := map[string]any{}
+	for _, node := range slices.SortedFunc(maps.Keys(byNode), naturalCompare) {
+		entries := byNode[node]
+		slices.SortStableFunc(entries, func(x, y *types.PrefixEntry) int { return comparePrefix(prefixOf(x.Prefix), prefixOf(y.Prefix)) })
+		if k.json {
+			out[node] = map[string]any{"prefixEntries": entries}
+			continue
+		}
+		var rows [][]string
+		for _, p := range entries {
+			rows = append(rows, []string{prefixText(p.Prefix), p.Type.String(), p.ForwardingType.String(), p.ForwardingAlgorithm.String()})
+		}
+		k.printf("> %s\n", node)
+		if err := k.table([]string{"Prefix", "Client Type", "Forwarding Type", "Forwarding Algorithm"}, rows); err != nil {
+			return err
+		}
+		k.printf("\n")
+	}
+	if k.json {
+		return k.printJSON(out)
+	}
+	return nil
+}
