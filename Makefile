@@ -1,0 +1,57 @@
+# The commands of the project. Each does its own set-up; those that touch the network run as root.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+PKGS    := ./...
+BENCH   ?= .
+
+.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench setup clean help
+
+all: build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+build: ## build the static binaries bin/openr and bin/breeze
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/openr ./cmd/breeze
+
+demo: setup build ## four routers in four namespaces: routes, a ping across, then look around yourself
+	./scripts/demo.sh
+
+test: setup lint gen-check race namespaces ## everything that is claimed is tested here
+	@echo "all tests passed"
+
+lint: ## gofmt, go vet, staticcheck
+	@bad=$$(git ls-files '*.go' | grep -v '^thrift/gen/' | xargs gofmt -l); \
+		if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+	$(GO) vet $(PKGS)
+	$(GO) tool staticcheck $$($(GO) list $(PKGS) | grep -v /thrift/gen/)
+	@sh -n scripts/*.sh thrift/generate.sh
+
+unit: ## the tests of the packages, without the race detector
+	$(GO) test $$($(GO) list $(PKGS) | grep -v /tests$$)
+
+race: ## the tests of the packages under the race detector
+	$(GO) test -race $$($(GO) list $(PKGS) | grep -v -e /tests$$ -e /thrift/gen/)
+
+namespaces: ## whole agents in network namespaces
+	$(GO) test -count=1 -timeout 20m ./tests
+
+fuzz: ## each fuzz target for a minute
+	./scripts/fuzz.sh 60s
+
+gen: setup ## regenerate the Thrift code
+	./thrift/generate.sh
+
+gen-check: setup ## fail if the committed Thrift code is not what the compiler makes
+	./scripts/gen-check.sh
+
+bench: build ## the benchmarks of the packages
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list $(PKGS) | grep -v -e /tests$$ -e /thrift/gen/)
+
+setup: ## install what the other targets need (Debian, as root)
+	@./scripts/setup.sh
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,187 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"openr/config"
+	"openr/ctrl"
+	"openr/decision"
+	"openr/fib"
+	fibnetlink "openr/fib/netlink"
+	"openr/kvstore"
+	"openr/linkmonitor"
+	"openr/monitor"
+	"openr/msg"
+	"openr/prefixmanager"
+	"openr/queue"
+	"openr/spark"
+	"openr/thrift/rpc"
+)
+
+// Options are what an agent needs from outside.
+type Options struct {
+	Config  *config.Config // required
+	Log     *zap.Logger    // optional
+	Version string         // optional: shown by the control API
+}
+
+// Agent is one router's routing agent.
+type Agent struct {
+	log      *zap.Logger
+	modules  []module
+	listener net.Listener
+	server   *rpc.Server
+	fib      fib.Programmer
+}
+
+// module is what runs for as long as the agent does.
+type module struct {
+	name string
+	run  func(context.Context) error
+}
+
+// New opens the sockets, makes all modules and joins them. An error names what could not be had; nothing is left open
+// then. The agent does nothing before Run.
+func New(ctx context.Context, o Options) (_ *Agent, err error) {
+	cfg, log := o.Config, o.Log
+	if log == nil {
+		log = zap.NewNop()
+	}
+	counters := monitor.NewCounters()
+	events := monitor.NewEventLog(cfg.NodeName, cfg.Monitor.MaxEventLog)
+	initialization := monitor.NewInitialization(log, counters)
+	monitor.WatchProcess(counters)
+
+	a := &Agent{log: log}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+
+	// Every queue, producer -> consumer. None blocks its producer; what waits is merged (package queue).
+	var (
+		interfaces    = queue.Latest[msg.Interfaces]()   // linkmonitor -> spark
+		neighbors     = queue.New(msg.MergeNeighbors)    // spark -> linkmonitor
+		peers         = queue.New(msg.MergePeers)        // linkmonitor -> kvstore
+		expectedPeers = queue.New(msg.MergePeers)        // linkmonitor -> decision
+		keyRequests   = queue.New(msg.MergeKeyRequests)  // linkmonitor, prefixmanager -> kvstore
+		linkState     = queue.New(msg.MergePublications) // kvstore -> decision
+		ownKeys       = queue.New(msg.MergePublications) // kvstore -> prefixmanager
+		unrest        = queue.New(msg.MergePublications) // kvstore -> linkmonitor: a sign to look at the carriers
+		prefixes      = queue.New(msg.MergePrefixes)     // linkmonitor -> prefixmanager
+		staticRoutes  = queue.New(msg.MergeRoutes)       // prefixmanager -> decision
+		routes        = queue.New(msg.MergeRoutes)       // decision -> fib
+		programmed    = queue.New(msg.MergeProgrammed)   // fib -> prefixmanager
+	)
+
+	if a.fib, err = programmer(cfg, log, counters); err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort("::", strconv.Itoa(cfg.CtrlPort))
+	if a.listener, err = rpc.Listen(ctx, address, cfg.IPTOS); err != nil {
+		return nil, err
+	}
+
+	linkMonitor, err := linkmonitor.New(linkmonitor.Options{
+		Config: cfg, Log: log.Named("linkmonitor"), Counters: counters, Events: events, Init: initialization,
+		Neighbors: neighbors, LinkState: unrest, Interfaces: interfaces, Peers: []*queue.Queue[msg.PeerUpdate]{peers, expectedPeers},
+		KeyRequests: keyRequests, Prefixes: prefixes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	discovery, err := spark.New(spark.Options{
+		Config: cfg, Log: log.Named("spark"), Counters: counters, Init: initialization,
+		Interfaces: interfaces, Neighbors: neighbors,
+	})
+	if err != nil {
+		return nil, err
+	}
+	store, err := kvstore.New(kvstore.Options{
+		Config: cfg, Log: log.Named("kvstore"), Counters: counters, Events: events, Init: initialization,
+		Peers: peers, Requests: keyRequests, Publish: []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest},
+		Dial: kvstore.DialThrift(cfg.IPTOS),
+	})
+	if err != nil {
+		return nil, err
+	}
+	prefixManager := prefixmanager.New(prefixmanager.Options{
+		Config: cfg, Log: log.Named("prefixmanager"), Counters: counters, Init: initialization,
+		Prefixes: prefixes, Programmed: programmed, Publications: ownKeys, KeyRequests: keyRequests, StaticRoutes: staticRoutes,
+	})
+	routeComputation := decision.New(decision.Options{
+		Config: cfg, Log: log.Named("decision"), Counters: counters, Init: initialization,
+		Publications: linkState, Peers: expectedPeers, StaticRoutes: staticRoutes, Routes: routes,
+	})
+	forwarding := fib.New(fib.Options{
+		Config: cfg, Log: log.Named("fib"), Counters: counters, Init: initialization,
+		Routes: routes, Programmed: programmed, Programmer: a.fib,
+	})
+	control := ctrl.New(ctrl.Options{
+		Config: cfg, Log: log.Named("ctrl"), Counters: counters, Events: events, Init: initialization, Version: o.Version,
+		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
+	})
+	a.server = &rpc.Server{Processor: control.Processor(), Log: log.Named("rpc"), Counters: counters}
+
+	a.modules = []module{
+		{"kvstore", store.Run},
+		{"ctrl", func(ctx context.Context) error { return a.server.Serve(ctx, a.listener) }},
+		{"prefixmanager", prefixManager.Run},
+		{"decision", routeComputation.Run},
+		{"fib", forwarding.Run},
+		{"spark", discovery.Run},
+		{"linkmonitor", linkMonitor.Run},
+	}
+	initialization.Reached(monitor.AgentConfigured)
+	return a, nil
+}
+
+// programmer returns what stands below fib, as the configuration says.
+func programmer(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (fib.Programmer, error) {
+	switch {
+	case cfg.DryRun:
+		return fib.DryRun(), nil
+	case cfg.Fib.Netlink:
+		return fibnetlink.New(fibnetlink.Options{
+			Table: cfg.Fib.Table, Protocol: cfg.Fib.Protocol, Metric: cfg.Fib.Metric, Log: log.Named("netlink"), Counters: counters,
+		})
+	default:
+		return nil, errors.New("enable_netlink_fib_handler is false: programming routes through a switch agent (fib_port) is not " +
+			"supported yet; set it to true, or set dryrun")
+	}
+}
+
+// Run runs the agent until ctx ends or a module fails. When ctx ends, neighbours are told that this is a restart, and
+// routes, adjacencies and keys are left in place for the next run to take over.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.close()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, m := range a.modules {
+		group.Go(func() error {
+			if err := m.run(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", m.name, err)
+			}
+			a.log.Debug("stopped", zap.String("module", m.name))
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// close frees what New opened and no module owns.
+func (a *Agent) close() {
+	if a.fib != nil {
+		_ = a.fib.Close()
+	}
+	if a.listener != nil {
+		_ = a.listener.Close() // already closed when the server has run
+	}
+}

@@ -1,0 +1,142 @@
+// Command openr runs the routing agent in the foreground, checks configurations, and builds laboratories of network
+// namespaces with an agent in each.
+//
+//	openr --config /etc/openr/openr.conf      run the agent
+//	openr config check FILE                   name every mistake in a configuration
+//	openr lab up --topology clos:2x2          a fabric to play with
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"openr/agent"
+	"openr/config"
+	"openr/lab"
+	"openr/preflight"
+)
+
+// version is set by the build: -ldflags "-X main.version=...".
+var version = "development"
+
+func main() {
+	if err := command().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "openr:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var file, level string
+	root := &cobra.Command{
+		Use:           "openr",
+		Short:         "A link-state routing agent that speaks Open/R",
+		Version:       version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(*cobra.Command, []string) error { return run(file, level) },
+	}
+	root.Flags().StringVar(&file, "config", "", "configuration file; without one the agent runs on defaults")
+	root.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+
+	check := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Name every mistake in a configuration file; exit status 1 if there is one",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !config.Check(args[0], os.Stdout) {
+				return fmt.Errorf("%s: configuration is not valid", args[0])
+			}
+			return nil
+		},
+	}
+	conf := &cobra.Command{Use: "config", Short: "Work with configuration files"}
+	conf.AddCommand(check)
+	root.AddCommand(conf, lab.Command())
+	return root
+}
+
+// run is the agent's whole life. It returns nil after SIGTERM or SIGINT.
+func run(file, level string) error {
+	log, err := logger(level)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Sync() }()
+
+	cfg, err := configuration(file, log)
+	if err != nil {
+		return err
+	}
+	if err := check(cfg, log); err != nil {
+		return err
+	}
+	// A routing table changes in bursts; between them the heap should be small rather than collection rare.
+	debug.SetGCPercent(50)
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log, Version: version})
+	if err != nil {
+		return err
+	}
+	log.Info("running", zap.String("node", cfg.NodeName), zap.Strings("areas", cfg.AreaIDs()), zap.String("version", version))
+	err = a.Run(ctx)
+	log.Info("stopped; routes stay in place", zap.String("node", cfg.NodeName))
+	return err
+}
+
+// configuration loads the file, or makes the default configuration if there is none, and logs what is odd about it.
+func configuration(file string, log *zap.Logger) (*config.Config, error) {
+	if file == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("no configuration file and no host name to name the node after: %w", err)
+		}
+		log.Info("no --config given: running on defaults")
+		return config.Default(host), nil
+	}
+	cfg, warnings, err := config.Load(file)
+	for _, w := range warnings {
+		log.Warn("configuration", zap.String("warning", w.String()))
+	}
+	return cfg, err
+}
+
+// check looks whether this machine can run the agent. What cannot be worked around is an error that says how to mend it.
+func check(cfg *config.Config, log *zap.Logger) error {
+	var fatal []error
+	for _, p := range preflight.Run(cfg) {
+		if p.Fatal {
+			fatal = append(fatal, fmt.Errorf("%s: %s; %s", p.What, p.Why, p.Mend))
+			continue
+		}
+		log.Warn(p.What, zap.String("why", p.Why), zap.String("mend", p.Mend))
+	}
+	return errors.Join(fatal...)
+}
+
+func logger(level string) (*zap.Logger, error) {
+	l, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("--log-level %s: want debug, info, warn or error", level)
+	}
+	c := zap.NewProductionConfig()
+	c.Level = zap.NewAtomicLevelAt(l)
+	c.Encoding = "console"
+	c.Sampling = nil
+	c.DisableStacktrace = true
+	c.DisableCaller = true
+	c.EncoderConfig.EncodeTime = zapcore.ISO8601TimeEncoder
+	return c.Build()
+}

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Install what building and testing need on Debian or Ubuntu, besides Go itself. Quick when everything is there already.
+#
+#   compiler and libc headers     go test -race
+#   cmake, g++, bison, flex       the Thrift compiler, for `make gen` and the check of the generated code
+#   ip, ping                      namespaces as people use them: the demo, the tests of the lab
+#   git                           the version in the binaries
+set -eu
+
+missing=""
+need() { # need COMMAND PACKAGE...
+	command -v "$1" >/dev/null 2>&1 || { shift; missing="$missing $*"; }
+}
+need gcc gcc libc6-dev
+need g++ g++
+need make make
+need cmake cmake
+need bison bison
+need flex flex
+need ip iproute2
+need ping iputils-ping
+need git git
+[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+
+if ! command -v go >/dev/null 2>&1; then
+	echo "setup: Go is not installed, or not in PATH; see https://go.dev/doc/install" >&2
+	exit 1
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "setup: this is not Debian or Ubuntu; please install what these packages hold:$missing" >&2
+	exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo "setup: run this as root, or install as root: apt-get install$missing" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+echo "setup: installing$missing"
+# shellcheck disable=SC2086
+if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+	tail -n 30 "$log" >&2
+	echo "setup: apt failed; the whole output is in $log" >&2
+	exit 1
+fi
+rm -f "$log"
