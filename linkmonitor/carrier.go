@@ -1,9 +1,11 @@
 package linkmonitor
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -17,89 +19,83 @@ const (
 	watchInterval = 10 * time.Millisecond
 	watchTime     = 1100 * time.Millisecond // the kernel's second, and some more
 	watchSlow     = 16                      // for each so many links the interval grows by watchInterval
-	maxWatched    = 256                     // links looked at each time; more are left to the notifications
 )
 
-// carrierWatch says when to look at the links. The zero carrierWatch rests.
-type carrierWatch struct {
+// linkWatch says what to look at and until when. The zero linkWatch rests.
+type linkWatch struct {
 	until time.Time
-	due   time.Time // zero: at rest
-	every time.Duration
+	due   bool // what was last said is out of date
 }
 
 // start watches for watchTime from now.
-func (w *carrierWatch) start(now time.Time) {
-	if w.due.IsZero() {
-		w.due = now
-	}
-	w.until = now.Add(watchTime)
-}
+func (w *linkWatch) start(now time.Time) { w.until, w.due = now.Add(watchTime), true }
 
-// take reports whether to look now, and plans the next time.
-func (w *carrierWatch) take(now time.Time) bool {
-	if w.due.IsZero() || now.Before(w.due) {
-		return false
-	}
-	w.due = now.Add(max(w.every, watchInterval))
-	if w.due.After(w.until) {
-		w.due = time.Time{}
-	}
-	return true
-}
+// renew says anew what to look at, if something is being watched.
+func (w *linkWatch) renew() { w.due = true }
 
-// pace sets how often to look at so many links.
-func (w *carrierWatch) pace(links int) {
-	w.every = watchInterval * time.Duration(1+links/watchSlow)
-}
-
-// watched returns the links on which neighbours are looked for, and of those that are up without a usable link-local
-// address the addresses.
-func (s *interfaces) watched() Probe {
-	var p Probe
-	for name, f := range s.flaps {
+// flush adds to out what is to be watched, if that is news.
+func (w *linkWatch) flush(s *interfaces, now time.Time, out *effects) {
+	if !w.due {
+		return
+	}
+	w.due = false
+	if !now.Before(w.until) {
+		return
+	}
+	watch := Watch{Until: w.until}
+	for name := range s.flaps {
 		link, ok := s.table.link(name)
 		if !ok || !s.role(name).discover {
 			continue
 		}
-		p.Links = append(p.Links, link.Index)
-		if f.up && !slices.ContainsFunc(s.table.usable(link.Index), isLinkLocal) {
-			p.Addrs = append(p.Addrs, link.Index)
+		watch.Links = append(watch.Links, link)
+		if link.Up && !slices.ContainsFunc(s.table.usable(link.Index), isLinkLocal) {
+			watch.Addrs = append(watch.Addrs, link.Index)
 		}
 	}
-	slices.Sort(p.Links)
-	slices.Sort(p.Addrs)
-	p.Links = p.Links[:min(len(p.Links), maxWatched)]
-	p.Addrs = p.Addrs[:min(len(p.Addrs), 1)] // a socket lists one at a time
-	return p
+	slices.SortFunc(watch.Links, func(a, b Link) int { return a.Index - b.Index })
+	slices.Sort(watch.Addrs)
+	watch.Every = watchInterval * time.Duration(1+len(watch.Links)/watchSlow)
+	out.watch = &watch
 }
 
 // isLinkLocal reports whether p is an IPv6 link-local address.
 func isLinkLocal(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() }
 
-// Probe implements LinkSource. A probe for which there is no time is left out: the next one is near.
-func (n *Netlink) Probe(p Probe) {
-	select {
-	case n.probes <- p:
-	default:
+// Watch implements LinkSource.
+func (n *Netlink) Watch(w Watch) {
+	for {
+		select {
+		case n.watches <- w:
+			return
+		default:
+		}
+		select { // what waits is out of date
+		case <-n.watches:
+		default:
+		}
 	}
 }
 
-// probeRequests ask for single links and their addresses. The answers are messages as for changes; a link that is gone is
-// not answered for.
-func probeRequests(p Probe) []*nl.NetlinkRequest {
+// suspects returns requests for the links whose carrier is not what it is known to be, and for the addresses to list: of one
+// link at a time, as a socket can list but one. The answers are messages as for changes.
+func (n *Netlink) suspects(w Watch) []*nl.NetlinkRequest {
 	var reqs []*nl.NetlinkRequest
-	for _, index := range p.Links {
+	for _, l := range w.Links {
+		if carrier, ok := carrier(n.ioctl, l.Name); !ok || carrier == l.Up {
+			continue
+		}
 		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 		info := nl.NewIfInfomsg(unix.AF_UNSPEC)
-		info.Index = int32(index)
+		info.Index = int32(l.Index)
 		req.AddData(info)
 		req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
 		reqs = append(reqs, req)
 	}
-	for _, index := range p.Addrs {
+	if len(w.Addrs) > 0 {
 		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
 		info := nl.NewIfAddrmsg(unix.AF_INET6)
-		info.Index = uint32(index)
+		info.Index = uint32(w.Addrs[rand.IntN(len(w.Addrs))])
 		req.AddData(info)
 		reqs = append(reqs, req)
 	}
@@ -107,4 +103,22 @@ func probeRequests(p Probe) []*nl.NetlinkRequest {
 		req.Seq = 0 // no snapshot has this number
 	}
 	return reqs
+}
+
+// carrier asks for the carrier of an interface (ETHTOOL_GLINK, linux/ethtool.h), which costs next to nothing. ok is false if
+// there is no such interface or its driver cannot tell.
+func carrier(socket int, name string) (up, ok bool) {
+	var request struct { // struct ifreq, linux/if.h
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	if len(name) >= unix.IFNAMSIZ {
+		return false, false
+	}
+	copy(request.name[:], name)
+	value := [2]uint32{unix.ETHTOOL_GLINK} // struct ethtool_value
+	request.data = unsafe.Pointer(&value)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
+	return value[1] != 0, errno == 0
 }

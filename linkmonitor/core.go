@@ -28,13 +28,13 @@ type core struct {
 	ifs    *interfaces
 	adj    *adjacencies
 	peers  *peers
-	watch  carrierWatch
+	watch  linkWatch
 }
 
 // effects are what the shell is to do. Nil fields: nothing.
 type effects struct {
 	resync         bool   // ask the LinkSource for a snapshot
-	probe          Probe  // ask the LinkSource to look at these
+	watch          *Watch // ask the LinkSource to look at these
 	skipDAD        []Addr // ask the LinkSource to declare these addresses usable
 	interfaces     msg.Interfaces
 	linkDiscovered bool // after interfaces has been pushed
@@ -99,8 +99,11 @@ func (c *core) linkEvents(events []LinkEvent, now time.Time, out *effects) {
 			c.sourceFailed(e.Err, now, out)
 			continue
 		}
-		if c.ifs.apply(e, now, out) {
+		switch c.ifs.apply(e, now, out) {
+		case unsettled:
 			c.watch.start(now)
+		case different:
+			c.watch.renew()
 		}
 	}
 }
@@ -147,10 +150,7 @@ func (c *core) kvStoreSynced(now time.Time) { c.adj.release(now) }
 func (c *core) flush(now time.Time, out *effects) {
 	out.resync = c.resync.ask(now)
 	c.ifs.flush(now, out)
-	if c.watch.take(now) {
-		out.probe = c.ifs.watched()
-		c.watch.pace(len(out.probe.Links))
-	}
+	c.watch.flush(c.ifs, now, out)
 	c.peers.flush(out)
 	c.adj.flush(now, out)
 	if out.interfaces != nil {
@@ -161,5 +161,5 @@ func (c *core) flush(now time.Time, out *effects) {
 
 // next returns when flush is to be called if no event comes before.
 func (c *core) next() time.Time {
-	return earliest(earliest(c.resync.next(), c.watch.due), earliest(c.ifs.next(), c.adj.next()))
+	return earliest(c.resync.next(), earliest(c.ifs.next(), c.adj.next()))
 }

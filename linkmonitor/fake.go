@@ -9,14 +9,14 @@ import (
 // FakeLinks is a LinkSource for tests: a table of links that the test changes. Its methods may be called from any
 // goroutine.
 type FakeLinks struct {
-	mu     sync.Mutex // guards what follows
-	table  *linkTable
-	emit   func([]LinkEvent) // nil while Run does not run
-	fails  int
-	deaf   bool
-	stop   chan error
-	syncs  int
-	probes int
+	mu      sync.Mutex // guards what follows
+	table   *linkTable
+	emit    func([]LinkEvent) // nil while Run does not run
+	fails   int
+	deaf    bool
+	stop    chan error
+	syncs   int
+	watches int
 }
 
 var _ LinkSource = (*FakeLinks)(nil)
@@ -101,24 +101,24 @@ func (f *FakeLinks) Lose(during func()) {
 	}
 }
 
-// Probe implements LinkSource: it tells of links and addresses as they are.
-func (f *FakeLinks) Probe(p Probe) {
+// Watch implements LinkSource: it looks once, at once, and tells of links and addresses as they are.
+func (f *FakeLinks) Watch(w Watch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.probes++
+	f.watches++
 	var events []LinkEvent
-	for _, index := range p.Links {
-		if l, ok := f.table.links[index]; ok {
+	for _, known := range w.Links {
+		if l, ok := f.table.links[known.Index]; ok && l != known {
 			events = append(events, LinkEvent{Kind: LinkSet, Link: l})
 		}
 	}
-	for _, index := range p.Addrs {
+	for _, index := range w.Addrs {
 		for k, state := range f.table.addrs[index] {
 			a := Addr{Index: index, Prefix: k.prefix, Peer: k.peer, Usable: state.usable, Tentative: state.tentative}
 			events = append(events, LinkEvent{Kind: AddrSet, Addr: a})
 		}
 	}
-	if f.emit != nil {
+	if f.emit != nil && len(events) > 0 {
 		f.emit(events)
 	}
 }
@@ -138,11 +138,11 @@ func (f *FakeLinks) Silently(events ...LinkEvent) {
 	}
 }
 
-// Probes returns how often Probe was called.
-func (f *FakeLinks) Probes() int {
+// Watches returns how often Watch was called.
+func (f *FakeLinks) Watches() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.probes
+	return f.watches
 }
 
 // FailSyncs makes the next n snapshots fail.

@@ -62,16 +62,27 @@ func (s *interfaces) role(name string) role {
 	return r
 }
 
-// apply takes an event into the table and notes which interfaces went up or down by it; it reports whether one on which
-// neighbours are looked for did.
-func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) (unsettled bool) {
+// news is what an event means for the links on which neighbours are looked for.
+type news int
+
+const (
+	nothing   news = iota
+	different      // something about them
+	unsettled      // one went up or down, or all are new
+)
+
+// apply takes an event into the table and notes which interfaces went up or down by it.
+func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) news {
 	if known, ok := s.table.links[e.Link.Index]; e.Kind == LinkSet && ok && known == e.Link {
-		return false // no news
+		return nothing
 	}
+	is := nothing
 	names := s.table.apply(e)
 	s.skipDAD(e, now, out)
 	if e.Kind == LinkSnapshot {
-		unsettled = !s.complete
+		if !s.complete {
+			is = unsettled
+		}
 		s.complete, s.dirty = true, true
 		names = slices.Sorted(maps.Keys(union(s.flaps, names)))
 	}
@@ -80,6 +91,7 @@ func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) (unsettled 
 			continue
 		}
 		s.dirty = true
+		is = max(is, different)
 		link, exists := s.table.link(name)
 		f := s.flaps[name]
 		if f == nil {
@@ -90,7 +102,9 @@ func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) (unsettled 
 			s.flaps[name] = f
 		}
 		if f.set(exists && link.Up, now, s.damping()) {
-			unsettled = unsettled || s.role(name).discover
+			if s.role(name).discover {
+				is = unsettled
+			}
 			event := "IFACE_DOWN"
 			if f.up {
 				event = "IFACE_UP"
@@ -107,7 +121,7 @@ func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) (unsettled 
 			return !exists && s.flaps[name] == nil
 		})
 	}
-	return unsettled
+	return is
 }
 
 func union[V any](m map[string]V, names []string) map[string]bool {

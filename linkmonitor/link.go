@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // LinkSource is where links and addresses come from: the kernel (NewNetlink) or a test (FakeLinks).
@@ -17,16 +18,21 @@ type LinkSource interface {
 	// holds the effect of every change emitted before it and of none that is emitted after it. emit does not block.
 	// After an error, Run may be called again.
 	Run(ctx context.Context, resync <-chan struct{}, emit func([]LinkEvent)) error
-	// Probe has links looked at now, by their ifindexes, and of some also the IPv6 addresses; what they are like reaches emit
-	// as LinkSet and AddrSet. It does not block, and may do nothing.
-	Probe(p Probe)
+	// Watch has the source look for itself, rather than wait for notifications, until w.Until or the next call. What it finds
+	// changed reaches emit as LinkSet and AddrSet. It does not block, and may do nothing.
+	Watch(w Watch)
 	// SkipDAD has duplicate address detection of a tentative address broken off and the address declared usable, of which
 	// emit hears in the end. It does not block, and may do nothing.
 	SkipDAD(a Addr)
 }
 
-// Probe is what a LinkSource is to look at, by ifindex.
-type Probe struct{ Links, Addrs []int }
+// Watch is what a LinkSource is to look at.
+type Watch struct {
+	Until time.Time
+	Every time.Duration
+	Links []Link // as they are known
+	Addrs []int  // ifindexes of links whose IPv6 addresses are to be listed each time
+}
 
 // LinkEventKind says which fields of a LinkEvent count.
 type LinkEventKind int

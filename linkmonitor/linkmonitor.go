@@ -115,8 +115,8 @@ func (m *LinkMonitor) Run(ctx context.Context) error {
 		for _, a := range out.skipDAD {
 			m.o.Links.SkipDAD(a)
 		}
-		if len(out.probe.Links) > 0 {
-			m.o.Links.Probe(out.probe)
+		if out.watch != nil {
+			m.o.Links.Watch(*out.watch)
 		}
 		if out.resync {
 			source.resync(ctx)

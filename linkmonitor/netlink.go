@@ -34,8 +34,9 @@ type Netlink struct {
 	ns     netns.NsHandle // where sockets are opened
 	buffer int
 
-	probes chan Probe
-	skips  chan Addr
+	watches chan Watch
+	skips   chan Addr
+	ioctl   int // a socket to ask for carriers by
 
 	mu     sync.Mutex // guards what follows
 	socket *os.File   // opened by NewNetlink; nil once Run has taken it
@@ -55,12 +56,17 @@ func newNetlink(log *zap.Logger, buffer int) (*Netlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to find the network namespace: %w", err)
 	}
-	n := &Netlink{log: log, ns: ns, buffer: buffer, probes: make(chan Probe, 1), skips: make(chan Addr, 64)}
+	n := &Netlink{log: log, ns: ns, buffer: buffer, watches: make(chan Watch, 1), skips: make(chan Addr, 64)}
+	if n.ioctl, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		ns.Close()
+		return nil, fmt.Errorf("failed to open a socket to ask for carriers by: %w", err)
+	}
 	if n.socket, err = openNetlink(buffer); err != nil {
+		unix.Close(n.ioctl)
 		ns.Close()
 		return nil, err
 	}
-	runtime.AddCleanup(n, func(ns netns.NsHandle) { ns.Close() }, ns)
+	runtime.AddCleanup(n, func(fds [2]int) { unix.Close(fds[0]); unix.Close(fds[1]) }, [2]int{int(ns), n.ioctl})
 	return n, nil
 }
 
@@ -130,6 +136,9 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
+		var watch Watch
+		look := time.NewTimer(0)
+		defer look.Stop()
 		for {
 			select {
 			case <-done:
@@ -140,8 +149,13 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 			case <-resync:
 				asked.Store(true)
 				socket.SetReadDeadline(time.Unix(1, 0))
-			case p := <-n.probes:
-				n.attempt(conn, probeRequests(p)...)
+			case watch = <-n.watches:
+				look.Reset(0)
+			case <-look.C:
+				n.attempt(conn, n.suspects(watch)...)
+				if time.Now().Before(watch.Until) {
+					look.Reset(watch.Every)
+				}
 			case a := <-n.skips:
 				n.attempt(conn, addrRequest(unix.RTM_DELADDR, 0, a), addrRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, a))
 			}
@@ -230,6 +244,9 @@ func (n *Netlink) attempt(conn syscall.RawConn, reqs ...*nl.NetlinkRequest) {
 
 // send hands requests to the kernel, which carries them out in order before send returns.
 func send(conn syscall.RawConn, reqs ...*nl.NetlinkRequest) error {
+	if len(reqs) == 0 {
+		return nil
+	}
 	var message []byte
 	for _, req := range reqs {
 		message = append(message, req.Serialize()...)

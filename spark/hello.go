@@ -2,6 +2,7 @@ package spark
 
 import (
 	"math"
+	"sort"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,7 @@ func (c *core) helloSoon(now time.Time, i *iface, solicit bool) {
 func (c *core) sendHello(now time.Time, i *iface, solicit, restarting bool) {
 	h := c.newHello(now, i)
 	h.solicit, h.restarting = solicit, restarting
-	if c.list(i, h) && c.emit(i, packet{hello: h}, cntHelloBytes, cntHelloSent) {
+	if c.list(now, i, h) && c.emit(i, packet{hello: h}, cntHelloBytes, cntHelloSent) {
 		i.helloSent = now
 	}
 	c.seq++
@@ -48,10 +49,10 @@ func (c *core) newHello(now time.Time, i *iface) *hello {
 }
 
 // list fills in the neighbours. Those with an adjacency standing or under way come first: a neighbour that is missing
-// takes the adjacency down. If the others do not fit they take turns. If even the first do not, nothing may be sent:
-// false.
-func (c *core) list(i *iface, h *hello) bool {
-	room := maxPacketSize - len(packet{hello: h}.encode()) - mapSize
+// takes the adjacency down. If even they do not fit, nothing may be sent: false. The others are invited by being listed,
+// so they are only as far as there is room to keep them; they take turns.
+func (c *core) list(now time.Time, i *iface, h *hello) bool {
+	size := len(packet{hello: h}.encode()) + mapSize
 	h.neighbors = make(map[string]reflected, len(i.neighbors))
 	var others []*neighbor
 	for _, name := range i.neighborNames() {
@@ -60,32 +61,26 @@ func (c *core) list(i *iface, h *hello) bool {
 			others = append(others, n)
 			continue
 		}
-		r := n.reflected()
-		room -= listingSize(name, r)
-		h.neighbors[name] = r
+		h.neighbors[name] = n.reflected()
+		size += listingSize(name, n.reflected())
 	}
-	if room < 0 {
+	if size > maxPacketSize {
 		c.counters.Sum(cntTooBig, 1)
 		c.log.Error("hello not sent: adjacent neighbours do not fit into a packet", zap.String("interface", i.name), zap.Int("neighbors", len(h.neighbors)))
 		return false
 	}
-	first := 0
-	for first < len(others) && others[first].node <= i.listedLast {
-		first++
-	}
+	room := c.room(now, i)
+	first := sort.Search(len(others), func(k int) bool { return others[k].node > i.listedLast })
 	for k := range others {
 		n := others[(first+k)%len(others)]
-		r := n.reflected()
-		size := listingSize(n.node, r)
-		if size > room {
+		if room -= n.listingBound(); room < 0 {
 			c.counters.Sum(cntHelloTruncated, 1)
 			if k == 0 { // this one alone is too long: let the next hello begin after it
 				i.listedLast = n.node
 			}
 			return true
 		}
-		room -= size
-		h.neighbors[n.node] = r
+		h.neighbors[n.node] = n.reflected()
 		i.listedLast = n.node
 	}
 	i.listedLast = ""
@@ -95,25 +90,27 @@ func (c *core) list(i *iface, h *hello) bool {
 // mustBeListed reports whether n would suffer if a hello did not list it.
 func (n *neighbor) mustBeListed() bool { return n.active() || n.state == Negotiate }
 
-// roomFor reports whether hellos can list n besides all that must be listed. The size is that with the longest sequence
-// numbers and times, so that it does not grow out of the packet later.
-func (c *core) roomFor(now time.Time, n *neighbor) bool {
-	if n.mustBeListed() {
-		return true
-	}
-	const seq = math.MaxInt32
-	h := c.newHello(now, n.ifc)
-	h.seq = seq
-	size := func(m *neighbor) int {
-		return listingSize(m.node, reflected{seq: max(seq, m.seq), sentUs: math.MaxInt64, rcvdUs: h.sentUs})
-	}
-	used := len(packet{hello: h}.encode()) + mapSize + size(n)
-	for _, m := range n.ifc.neighbors {
-		if m.mustBeListed() {
-			used += size(m)
+// listingBound is how many bytes the listing of n takes, now and when sequence numbers and times have grown.
+func (n *neighbor) listingBound() int {
+	return listingSize(n.node, reflected{seq: max(n.seq, math.MaxInt32), sentUs: math.MaxInt64, rcvdUs: n.rcvdUs})
+}
+
+// room returns how many bytes a hello has left for neighbours beyond those that must be listed.
+func (c *core) room(now time.Time, i *iface) int {
+	h := c.newHello(now, i)
+	h.seq = math.MaxInt32
+	room := maxPacketSize - len(packet{hello: h}.encode()) - mapSize
+	for _, n := range i.neighbors {
+		if n.mustBeListed() {
+			room -= n.listingBound()
 		}
 	}
-	return used <= maxPacketSize
+	return room
+}
+
+// roomFor reports whether hellos can list n besides all that must be listed.
+func (c *core) roomFor(now time.Time, n *neighbor) bool {
+	return n.mustBeListed() || n.listingBound() <= c.room(now, n.ifc)
 }
 
 // onHello takes a hello (Open/R Spark::processHelloMsg).

@@ -47,7 +47,7 @@ func (a *app) prefixManager() *cobra.Command {
 			return a.advertisedBlocks(routes, detail)
 		}),
 	}
-	advertised.Flags().StringVarP(&kind, "prefix-type", "t", "", "only prefixes of this type: loopback, config, rib ...")
+	advertised.Flags().StringVar(&kind, "prefix-type", "", "only prefixes of this type: loopback, config, rib ...")
 	advertised.Flags().BoolVar(&detail, "detail", true, "all attributes; --detail=false prints a line each")
 	return group("prefixmgr", "Own prefixes", advertised)
 }

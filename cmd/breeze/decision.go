@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func (a *app) decisionAdj() *cobra.Command {
 			dbs, err := s.GetDecisionAdjacenciesFiltered(s.ctx, &openrctrl.AdjacenciesFilter{SelectAreas: areas})
 			if err != nil {
 				return err
+			}
+			if len(areas) > 0 && len(dbs) == 0 {
+				return fmt.Errorf("nothing is known of area %s", strings.Join(areas, ", "))
 			}
 			if bidir {
 				onlyBidirectional(dbs)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,9 @@ func (a *app) linkMonitor() *cobra.Command {
 			dbs, err := s.GetLinkMonitorAdjacenciesFiltered(s.ctx, &openrctrl.AdjacenciesFilter{SelectAreas: areas})
 			if err != nil {
 				return err
+			}
+			if len(areas) > 0 && len(dbs) == 0 {
+				return fmt.Errorf("nothing is advertised in area %s", strings.Join(areas, ", "))
 			}
 			if a.json {
 				return a.printJSON(adjacenciesJSON(dbs))

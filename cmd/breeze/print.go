@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -14,23 +15,29 @@ import (
 	"openr/thrift/gen/network"
 )
 
-// table prints rows under a header with a rule, columns as wide as they need to be.
+// table prints rows under a header with a rule, columns as wide as they need to be. Rows may be shorter than the header.
 func (a *app) table(header []string, rows [][]string) error {
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	rule := make([]string, len(header))
 	for i, h := range header {
 		rule[i] = strings.Repeat("-", utf8.RuneCountInString(h))
 	}
 	for _, row := range append([][]string{header, rule}, rows...) {
-		// Empty cells at the end would only make blanks.
-		for len(row) > 0 && row[len(row)-1] == "" {
-			row = row[:len(row)-1]
+		for _, cell := range append(row, make([]string, len(header)-len(row))...) {
+			fmt.Fprint(w, cell, "\t")
 		}
-		if _, err := fmt.Fprintln(w, strings.Join(row, "\t")); err != nil {
+		fmt.Fprintln(w)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(a.out, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
 }
 
 // printf prints, and leaves errors of the terminal alone.
