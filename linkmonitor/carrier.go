@@ -16,7 +16,7 @@ import (
 // neighbour, would be seen that late; and of an address that is tentative it does not tell at all. So after any sign of
 // change the links are looked at for a while, which the kernel always answers truly.
 const (
-	watchInterval = 10 * time.Millisecond
+	watchInterval = 20 * time.Millisecond
 	watchTime     = 1100 * time.Millisecond // the kernel's second, and some more
 	watchSlow     = 16                      // for each so many links the interval grows by watchInterval
 )

@@ -231,6 +231,16 @@ func (c *core) Shutdown(now time.Time) effects {
 	return c.finish(now)
 }
 
+// OnSendFailure tells that a packet could not be sent on the interface with that index: its address may not be ready
+// yet. Discovery there begins anew, or it would be silent for a full hello interval.
+func (c *core) OnSendFailure(now time.Time, index int) effects {
+	if i := c.byIndex[index]; i != nil {
+		i.fastUntil = now.Add(6 * c.cfg.Spark.FastInitHello)
+		i.helloAt = earliest(i.helloAt, now.Add(c.jitter(c.cfg.Spark.FastInitHello)))
+	}
+	return c.finish(now)
+}
+
 // OnTimer does what is due.
 func (c *core) OnTimer(now time.Time) effects {
 	for _, name := range c.interfaceNames() {

@@ -20,8 +20,8 @@ const (
 	HelloInfo         Event = iota // hello that lists me
 	HelloNoInfo                    // hello that does not
 	HelloRestart                   // hello that announces a graceful restart
-	HeartbeatReceived              //
-	HandshakeReceived              // and agreed to
+	HeartbeatReceived              // in Established
+	HandshakeReceived              // handshake that was agreed to
 	HeartbeatTimeout               // no heartbeat for the hold time
 	NegotiateTimeout               // no handshake in time
 	RestartTimeout                 // not back from its restart in time

@@ -66,7 +66,7 @@ func (c *core) list(now time.Time, i *iface, h *hello) bool {
 	}
 	if size > maxPacketSize {
 		c.counters.Sum(cntTooBig, 1)
-		c.log.Error("hello not sent: adjacent neighbours do not fit into a packet", zap.String("interface", i.name), zap.Int("neighbors", len(h.neighbors)))
+		c.log.Error("hello not sent: names and adjacent neighbours do not fit into a packet", zap.String("interface", i.name), zap.Int("neighbors", len(h.neighbors)))
 		return false
 	}
 	room := c.room(now, i)

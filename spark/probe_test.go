@@ -320,3 +320,18 @@ func TestStormOfOneSource(t *testing.T) {
 		t.Errorf("%d processed", got)
 	}
 }
+
+// A name that leaves no room for anything makes a silent node, not a broken one.
+func TestNameThatFillsThePacket(t *testing.T) {
+	p := newProbe(t, func(c *config.Config) { c.NodeName = strings.Repeat("x", maxPacketSize) })
+	p.net.run(time.Minute)
+	if len(p.take()) != 0 || p.node.count(cntTooBig) == 0 {
+		t.Errorf("%d counted", p.node.count(cntTooBig))
+	}
+	p.hello(nil)
+	p.handshake(func(h *handshake) { h.to, h.established = nil, false })
+	p.net.run(time.Minute)
+	if len(p.take()) != 0 {
+		t.Error("something was sent")
+	}
+}

@@ -131,7 +131,9 @@ func TestRandomEvents(t *testing.T) {
 			k.check(t, now, fx, timer)
 		}
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
-			switch rapid.IntRange(0, 12).Draw(t, "what") {
+			switch rapid.IntRange(-1, 12).Draw(t, "what") {
+			case -1:
+				do(c.OnSendFailure(now, rapid.IntRange(0, 6).Draw(t, "index")), false)
 			case 0:
 				all := msg.Interfaces{}
 				for e := range 3 {

@@ -234,8 +234,11 @@ func (s *Spark) apply(fx effects) {
 	if fx.discovered {
 		s.init.Reached(monitor.NeighborDiscovered)
 	}
+	var failed []int
 	for _, p := range fx.send {
-		s.send(p)
+		if !s.send(p) {
+			failed = append(failed, p.index)
+		}
 	}
 	if fx.next.IsZero() {
 		s.timer.Stop()
@@ -243,20 +246,24 @@ func (s *Spark) apply(fx effects) {
 		s.timer.Reset(time.Until(fx.next))
 	}
 	s.showGauges(fx.summary)
+	for _, index := range failed {
+		s.apply(s.core.OnSendFailure(time.Now(), index)) // sends nothing, so this ends
+	}
 }
 
-// send sends a packet. Failure costs the packet only: the interface may be going away, or its address not be ready yet.
-func (s *Spark) send(p outgoing) {
+// send reports whether a packet could be sent. Failure costs the packet only: the interface may be going away, or its address not be ready yet.
+func (s *Spark) send(p outgoing) bool {
 	err := s.io.Send(p.index, p.src, p.data)
 	if err == nil {
 		delete(s.failing, p.index)
-		return
+		return true
 	}
 	s.counters.Sum(cntSendError, 1)
 	if !s.failing[p.index] {
 		s.failing[p.index] = true
 		s.log.Warn("sending discovery packets", zap.Int("ifindex", p.index), zap.Stringer("source", p.src), zap.Error(err))
 	}
+	return false
 }
 
 // showGauges sets the gauges that have changed.

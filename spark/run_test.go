@@ -257,14 +257,18 @@ func TestFailingInterface(t *testing.T) {
 		io.joinErr, io.sendErr, io.recvErr = unix.ENODEV, unix.ENETUNREACH, unix.ENETDOWN
 		a := startAgent(t, "a", io, nil)
 		a.ifs.Push(eth(1, "fe80::a/64"))
-		time.Sleep(2 * time.Second)
+		time.Sleep(10 * time.Second) // longer than the fast phase
 		if a.count(cntJoinError+".sum") < 2 || a.count(cntSendError+".sum") < 2 || a.count(cntRecvError+".sum") != 1 {
 			t.Errorf("join %d, send %d, receive %d", a.count(cntJoinError+".sum"), a.count(cntSendError+".sum"), a.count(cntRecvError+".sum"))
 		}
 		io.mu.Lock()
 		io.joinErr, io.sendErr = nil, nil
 		io.mu.Unlock()
-		time.Sleep(time.Second)
+		time.Sleep(650 * ms)
+		synctest.Wait()
+		if a.count(cntHelloSent+".sum") == 0 || len(a.failing) != 0 {
+			t.Error("sending is not tried again soon")
+		}
 		io.take()
 		time.Sleep(time.Minute)
 		if calls := io.take(); calls != "" {
