@@ -26,12 +26,29 @@ type core struct {
 	rib      *rib
 	built    bool // the first complete table was handed on
 	pending  pending
+	held     time.Time // until then better routes wait; zero: none do
 	tally    tally
+}
+
+// A link that comes up makes paths shorter, and every node on them changes its routes. If one further away changes before one
+// nearer to the link, packets can travel in a circle between the two until the nearer one has caught up. So routes change
+// from the link outwards: a node waits for holdStep with each hop that it is away, at most for holdMax, before it gives up
+// a route that works for one that is better. (RFC 6976 orders all changes of a forwarding table so.) Nothing waits when a
+// link has failed or a route is new.
+const (
+	holdStep = 30 * time.Millisecond
+	holdMax  = 300 * time.Millisecond
+)
+
+// due reports whether routes are to be computed: something has changed, or the wait of better routes is over.
+func (c *core) due(now time.Time) bool {
+	return c.pending.any() || !c.held.IsZero() && !now.Before(c.held)
 }
 
 // pending is what has changed since the last build.
 type pending struct {
 	full     bool // everything must be computed again
+	worse    bool // and not only because links have come up or become cheaper
 	prefixes map[netip.Prefix]struct{}
 	perf     []lsdb.PerfEvent // the oldest chain of time stamps
 }
@@ -76,7 +93,7 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 	for k := range pub.Expired {
 		if node, ok := lsdb.ParseAdjKey(k.Key); ok {
 			if ls := c.areas[k.Area]; ls != nil && ls.remove(node).topology {
-				c.changedAll(nil, now)
+				c.changedAll(true, nil, now)
 			}
 		} else if node, p, ok := lsdb.ParsePrefixKey(k.Key); ok {
 			if c.prefixes.remove(NodeArea{node, k.Area}, p) {
@@ -102,11 +119,12 @@ func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
 	if ls == nil {
 		ls = newLinkState(c.me)
 		c.areas[area] = ls
-		c.changedAll(perf, now) // until now every advertiser in this area counted as reachable
+		c.changedAll(true, perf, now) // until now every advertiser in this area counted as reachable
 	}
 	change, ignored := ls.update(db)
-	if change.topology || change.attributes && db.Node == c.me {
-		c.changedAll(perf, now)
+	if mine := change.attributes && db.Node == c.me; change.topology || mine {
+		c.changedAll(change.worse || mine, perf, now)
+		c.hold(ls, db.Node, change, now)
 	}
 	if ignored > 0 {
 		return fmt.Errorf("adjacency database of %q: ignored %d adjacencies that are repeated, lead to the node itself or have a negative metric", db.Node, ignored)
@@ -172,9 +190,21 @@ func (c *core) changed(p netip.Prefix, perf []lsdb.PerfEvent, now time.Time) {
 	c.keepPerf(perf, now)
 }
 
-func (c *core) changedAll(perf []lsdb.PerfEvent, now time.Time) {
+func (c *core) changedAll(worse bool, perf []lsdb.PerfEvent, now time.Time) {
 	c.pending.full = true
+	c.pending.worse = c.pending.worse || worse
 	c.keepPerf(perf, now)
+}
+
+// hold decides how long better routes have to wait after a change of a node's links. A wait that runs is not extended, so
+// that a network that does not come to rest holds up nothing for long.
+func (c *core) hold(ls *linkState, node string, change change, now time.Time) {
+	if change.worse || len(change.better) == 0 || !c.held.IsZero() {
+		return
+	}
+	if n := ls.hops(append(change.better, ls.ids[node])); n > 0 {
+		c.held = now.Add(min(time.Duration(n)*holdStep, holdMax))
+	}
 }
 
 // keepPerf keeps the chain of time stamps that started first.
@@ -201,16 +231,20 @@ func (c *core) runSPF() { c.newSolver(c.me) }
 func (c *core) build(now time.Time) msg.RouteUpdate {
 	d := newDelta()
 	s, known := c.newSolver(c.me)
+	hold := c.built && !c.pending.worse && now.Before(c.held)
+	if !hold && !c.held.IsZero() {
+		c.pending.full, c.held = true, time.Time{}
+	}
 	switch {
 	case !known:
 		c.rib.begin() // no routes, not even static ones
 		c.rib.finish(d, c.whyDeleted)
 	case c.pending.full || !c.built:
-		c.buildAll(s, d)
+		c.buildAll(s, hold, d)
 	default:
 		for p := range c.pending.prefixes {
 			if r, ok := s.route(p, c.prefixes[p]); ok {
-				c.rib.put(r, d)
+				c.rib.put(r, false, d)
 			} else {
 				c.rib.drop(p, d, c.whyDeleted)
 			}
@@ -230,16 +264,18 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 	return u
 }
 
-func (c *core) buildAll(s *solver, d delta) {
+// buildAll computes all routes. With hold those that there are keep their next hops, unless their prefix itself has changed.
+func (c *core) buildAll(s *solver, hold bool, d delta) {
 	c.rib.begin()
 	for p, advertised := range c.prefixes {
 		if r, ok := s.route(p, advertised); ok {
-			c.rib.put(r, d)
+			_, changed := c.pending.prefixes[p]
+			c.rib.put(r, hold && !changed, d)
 		}
 	}
 	for p, r := range c.static {
 		if _, done := c.prefixes[p]; !done {
-			c.rib.put(r, d)
+			c.rib.put(r, false, d)
 		}
 	}
 	c.rib.finish(d, c.whyDeleted)

@@ -51,7 +51,10 @@ type arc struct{ to, metric int32 }
 // change says what an update of an adjacency database means for routes.
 type change struct {
 	topology   bool // a link, a metric, a drain state: distances or selections may differ
+	worse      bool // of it, something more than links that have come up or become cheaper
 	attributes bool // the address of a neighbour of this node differs: only its own next hops do
+
+	better []int32 // the far ends of those links
 }
 
 func newLinkState(me string) *linkState {
@@ -69,6 +72,7 @@ func (ls *linkState) update(db lsdb.AdjacencyDatabase) (c change, ignored int) {
 	if !known {
 		id = ls.intern(db.Node)
 		c.topology = db.Node == ls.me // from nothing at all to the node itself
+		c.worse = c.topology
 	}
 	v := &ls.vertices[id]
 	old := *v
@@ -77,9 +81,11 @@ func (ls *linkState) update(db lsdb.AdjacencyDatabase) (c change, ignored int) {
 	v.out = ls.match(id)
 	ls.mirror(id, old.out)
 
-	c.topology = c.topology || old.db.Overloaded != db.Overloaded || old.db.MetricIncrement != db.MetricIncrement
-	links, attributes := compareEdges(&old, v)
-	c.topology, c.attributes = c.topology || links, attributes
+	drain := old.db.Overloaded != db.Overloaded || old.db.MetricIncrement != db.MetricIncrement
+	links := compareEdges(&old, v)
+	c.topology = c.topology || drain || links.worse || len(links.better) > 0
+	c.worse = c.worse || drain || links.worse
+	c.better, c.attributes = links.better, links.attributes
 	switch {
 	case c.topology:
 		clear(ls.trees)
@@ -102,7 +108,7 @@ func (ls *linkState) remove(node string) change {
 	delete(ls.ids, node)
 	ls.free = append(ls.free, id)
 	clear(ls.trees)
-	return change{topology: true}
+	return change{topology: true, worse: true}
 }
 
 func (ls *linkState) intern(node string) int32 {
@@ -197,9 +203,8 @@ func (ls *linkState) pack(id int32) {
 	}
 }
 
-// compareEdges tells whether the links of a node differ, and whether the addresses of its neighbours do.
-func compareEdges(old, now *vertex) (links, attributes bool) {
-	links = len(old.out) != len(now.out)
+// compareEdges tells how the links of a node differ, and whether the addresses of its neighbours do.
+func compareEdges(old, now *vertex) (c change) {
 	before := make(map[adjKey]edge, len(old.out))
 	for _, e := range old.out {
 		a := &old.db.Adjacencies[e.adj]
@@ -207,16 +212,52 @@ func compareEdges(old, now *vertex) (links, attributes bool) {
 	}
 	for _, e := range now.out {
 		a := &now.db.Adjacencies[e.adj]
-		was, ok := before[adjKey{a.IfName, a.Node, a.OtherIfName}]
-		if !ok || was.metric != e.metric || was.up != e.up {
-			links = true
+		k := adjKey{a.IfName, a.Node, a.OtherIfName}
+		was, ok := before[k]
+		delete(before, k)
+		switch {
+		case e.up && (!ok || !was.up || e.metric < was.metric):
+			c.better = append(c.better, e.to)
+		case ok && was.up && (!e.up || e.metric > was.metric):
+			c.worse = true
 		}
 		if ok {
 			b := &old.db.Adjacencies[was.adj]
-			attributes = attributes || a.NextHopV4 != b.NextHopV4 || a.NextHopV6 != b.NextHopV6
+			c.attributes = c.attributes || a.NextHopV4 != b.NextHopV4 || a.NextHopV6 != b.NextHopV6
 		}
 	}
-	return links, attributes
+	for _, e := range before {
+		c.worse = c.worse || e.up
+	}
+	return c
+}
+
+// hops returns over how many links at least the nearest of the given nodes is away from me; 0 if it is me, or if none of
+// them can be reached.
+func (ls *linkState) hops(nodes []int32) int {
+	me, ok := ls.ids[ls.me]
+	if !ok || slices.Contains(nodes, me) {
+		return 0
+	}
+	seen := map[int32]bool{me: true}
+	ring := []int32{me}
+	for n := 1; len(ring) > 0; n++ {
+		var next []int32
+		for _, id := range ring {
+			for _, e := range ls.vertices[id].out {
+				if !e.up || seen[e.to] {
+					continue
+				}
+				if slices.Contains(nodes, e.to) {
+					return n
+				}
+				seen[e.to] = true
+				next = append(next, e.to)
+			}
+		}
+		ring = next
+	}
+	return 0
 }
 
 // adjacent reports whether a and b both advertise an adjacency with each other, on whatever interfaces and in whatever state.

@@ -29,12 +29,16 @@ func newDelta() delta {
 	return delta{update: map[netip.Prefix]msg.Route{}, delete: map[netip.Prefix]msg.DeleteReason{}}
 }
 
-// put makes r the route for its prefix, and notes it in d if that is news.
-func (t *rib) put(r msg.Route, d delta) {
+// put makes r the route for its prefix, and notes it in d if that is news. With hold a route that is there keeps its next
+// hops.
+func (t *rib) put(r msg.Route, hold bool, d delta) {
 	e := t.routes[r.Prefix]
 	switch {
 	case e == nil:
 		t.routes[r.Prefix] = &ribEntry{route: r, round: t.round}
+	case hold && !e.route.SameForwarding(r):
+		e.round = t.round
+		return
 	case e.route.Equal(r):
 		e.round = t.round
 		return

@@ -129,14 +129,14 @@ func (d *Decision) step(now time.Time) time.Time {
 		d.Init.Reached(monitor.RIBComputed)
 		return time.Time{}
 	}
-	if !d.core.pending.any() {
-		return time.Time{}
+	if !d.core.due(now) {
+		return d.core.held
 	}
 	if due := d.debounce.due(); now.Before(due) {
 		return due
 	}
 	d.build()
-	return time.Time{}
+	return d.core.held
 }
 
 // build computes and hands on what has changed; the first time everything, even if that is nothing.

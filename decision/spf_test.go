@@ -2,6 +2,7 @@ package decision
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -200,16 +201,17 @@ func TestLinkStateUpdate(t *testing.T) {
 		{"nothing", func(*lsdb.AdjacencyDatabase) {}, change{}},
 		{"round-trip time", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].RTT = 7; db.Adjacencies[0].Timestamp = 8 }, change{}},
 		{"order", func(db *lsdb.AdjacencyDatabase) { slices.Reverse(db.Adjacencies) }, change{}},
-		{"metric", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, change{topology: true}},
+		{"metric", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, change{topology: true, worse: true}},
 		{"metric below the other side's", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 9 }, change{}},
-		{"link drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true}},
+		{"link drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, worse: true}},
 		{"only used by the other, which is me", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].OnlyUsedByOther = true }, change{}},
-		{"link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true}},
+		{"link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true}},
 		{"half a link more", func(db *lsdb.AdjacencyDatabase) {
 			db.Adjacencies = append(db.Adjacencies, lsdb.Adjacency{Node: "3"})
 		}, change{}},
-		{"node drained", func(db *lsdb.AdjacencyDatabase) { db.Overloaded = true }, change{topology: true}},
-		{"node soft-drained", func(db *lsdb.AdjacencyDatabase) { db.MetricIncrement = 5 }, change{topology: true}},
+		{"node drained", func(db *lsdb.AdjacencyDatabase) { db.Overloaded = true }, change{topology: true, worse: true}},
+		{"node soft-drained", func(db *lsdb.AdjacencyDatabase) { db.MetricIncrement = 5 }, change{topology: true, worse: true}},
+		{"metric lower on both sides", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 3 }, change{}},
 		{"next hop", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].NextHopV6 = v6("x", 0) }, change{attributes: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,7 +222,7 @@ func TestLinkStateUpdate(t *testing.T) {
 			}
 			db := *base().node("A", "2")
 			tt.edit(&db)
-			if got, ignored := ls.update(db); got != tt.want || ignored != 0 {
+			if got, ignored := ls.update(db); !reflect.DeepEqual(got, tt.want) || ignored != 0 {
 				t.Errorf("got %+v, ignored %d, want %+v", got, ignored, tt.want)
 			}
 		})

@@ -9,9 +9,11 @@ import (
 
 // Times for own keys.
 const (
-	// advertiseGap is the least time between two advertisements of one key. The first goes out at once, what follows
-	// within the gap is sent as one at its end (Open/R Constants::kKvStoreSyncThrottleTimeout).
-	advertiseGap = 100 * time.Millisecond
+	// Between two advertisements of one key lies a gap: the first goes out at once, what follows within the gap is sent as
+	// one at its end. The gap doubles from advertiseMinGap to advertiseGap (Open/R Constants::kKvStoreSyncThrottleTimeout)
+	// as long as changes keep coming, so that two changes in a row are both fast and a stream of them is bounded.
+	advertiseMinGap = 10 * time.Millisecond
+	advertiseGap    = 100 * time.Millisecond
 	// maxDefenceGap bounds the pause between attempts to take a key back from a node that insists on it
 	// (Open/R Constants::kMaxBackoff of self-originated keys).
 	maxDefenceGap = 8192 * time.Millisecond
@@ -26,7 +28,8 @@ type ownKey struct {
 	value      lsdb.Value // what is to stand in the store; Version 0: not yet known
 	dirty      bool       // value is not in the store yet
 	refreshAt  time.Time
-	notBefore  time.Time // earliest next advertisement
+	notBefore  time.Time     // earliest next advertisement
+	gap        time.Duration // that led to notBefore
 	defenceGap time.Duration
 	due        deadline // the earlier of what is to be done next
 }
@@ -164,7 +167,12 @@ func (o *own) due(now time.Time, inStore func(key string) (lsdb.Value, bool)) ma
 			continue
 		default:
 			k.dirty = false
-			k.notBefore = now.Add(advertiseGap)
+			if now.After(k.notBefore.Add(k.gap)) {
+				k.gap = advertiseMinGap
+			} else {
+				k.gap = min(2*k.gap, advertiseGap)
+			}
+			k.notBefore = now.Add(k.gap)
 			out[d.key] = k.value
 		}
 		k.refreshAt = now.Add(o.every)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -130,13 +131,31 @@ func TestPersistAdvertisesAtOnceThenThrottles(t *testing.T) {
 	b.persist("k", "2")
 	b.persist("k", "3")
 	b.expect("k", 1, "me", "1", 0)
-	b.sleep(advertiseGap - 1)
+	b.sleep(advertiseMinGap - 1)
 	b.expect("k", 1, "me", "1", 0)
 	b.sleep(1)
 	b.expect("k", 2, "me", "3", 0)
 	b.sleep(time.Second)
 	b.persist("k", "4")
 	b.expect("k", 3, "me", "4", 0)
+
+	// As long as changes keep coming the gap grows, up to its bound.
+	var gaps []time.Duration
+	for i := range 6 {
+		was := b.stored("k").Version
+		b.persist("k", strconv.Itoa(100+i))
+		gap := time.Duration(0)
+		for b.stored("k").Version == was {
+			b.sleep(time.Millisecond)
+			gap += time.Millisecond
+		}
+		gaps = append(gaps, gap)
+	}
+	want := []time.Duration{advertiseMinGap, 2 * advertiseMinGap, 4 * advertiseMinGap, 8 * advertiseMinGap, advertiseGap, advertiseGap}
+	if !slices.Equal(gaps, want) {
+		t.Errorf("gaps %v, want %v", gaps, want)
+	}
+	b.sleep(time.Second)
 	if b.persist("other", ""); b.stored("other").Version != 1 || !b.stored("other").HasData() {
 		t.Error("empty content is content")
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -27,6 +28,9 @@ import (
 
 // version is set by the build: -ldflags "-X main.version=...".
 var version = "development"
+
+// maxProcs is how many processors the agent uses at most, unless the environment variable GOMAXPROCS says otherwise.
+const maxProcs = 2
 
 func main() {
 	if err := command().Execute(); err != nil {
@@ -81,8 +85,12 @@ func run(file, level string) error {
 	if err := check(cfg, log); err != nil {
 		return err
 	}
-	// A routing table changes in bursts; between them the heap should be small rather than collection rare.
+	// A routing table changes in bursts; between them the heap should be small rather than collection rare, and idle
+	// processors left asleep: each one more that the scheduler may use costs wake-ups with every hello.
 	debug.SetGCPercent(50)
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(runtime.NumCPU(), maxProcs))
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
