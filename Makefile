@@ -4,9 +4,11 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 PKGS    := ./...
+# All but the whole agents in namespaces.
+UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$)
 BENCH   ?= .
 
-.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench setup clean help
+.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare setup clean help
 
 all: build
 
@@ -27,13 +29,13 @@ lint: ## gofmt, go vet, staticcheck
 		if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet $(PKGS)
 	$(GO) tool staticcheck $$($(GO) list $(PKGS) | grep -v /thrift/gen/)
-	@sh -n scripts/*.sh thrift/generate.sh
+	@for script in scripts/*.sh thrift/generate.sh; do sh -n $$script || exit 1; done
 
 unit: ## the tests of the packages, without the race detector
-	$(GO) test $$($(GO) list $(PKGS) | grep -v /tests$$)
+	$(GO) test $(UNITS)
 
 race: ## the tests of the packages under the race detector
-	$(GO) test -race $$($(GO) list $(PKGS) | grep -v -e /tests$$ -e /thrift/gen/)
+	$(GO) test -race $(UNITS)
 
 namespaces: ## whole agents in network namespaces
 	$(GO) test -count=1 -timeout 20m ./tests
@@ -48,7 +50,10 @@ gen-check: setup ## fail if the committed Thrift code is not what the compiler m
 	./scripts/gen-check.sh
 
 bench: build ## the benchmarks of the packages
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $$($(GO) list $(PKGS) | grep -v -e /tests$$ -e /thrift/gen/)
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNITS)
+
+compare: build ## convergence beside FRR and BIRD, in one run
+	./scripts/compare.sh
 
 setup: ## install what the other targets need (Debian, as root)
 	@./scripts/setup.sh

@@ -183,7 +183,7 @@ func fill(v reflect.Value) {
 		fill(v.Elem())
 	case reflect.Struct:
 		for _, k := range keysOf(v.Type()) {
-			fill(fieldAt(v, k.index))
+			fill(v.FieldByIndex(k.index))
 		}
 	case reflect.Slice:
 		if v.Len() == 0 && v.Type().Elem().Kind() == reflect.Pointer {

@@ -32,7 +32,7 @@ func (d *decoder) object(path string, n *node, section reflect.Value) {
 			d.unknown(path, m, keys)
 			continue
 		}
-		d.member(join(path, m.key), m, fieldAt(section, keys[i].index))
+		d.member(join(path, m.key), m, section.FieldByIndex(keys[i].index))
 	}
 	for _, k := range keys {
 		at := join(path, k.name)

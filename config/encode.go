@@ -45,7 +45,7 @@ func clone(v reflect.Value) reflect.Value {
 	switch {
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
-			fieldAt(c, []int{i}).Set(clone(fieldAt(v, []int{i})))
+			c.FieldByIndex([]int{i}).Set(clone(v.FieldByIndex([]int{i})))
 		}
 	case v.Kind() == reflect.Pointer && !v.IsNil():
 		c.Set(reflect.New(v.Type().Elem()))
@@ -74,7 +74,7 @@ func encode(b *bytes.Buffer, v reflect.Value) {
 	case reflect.Struct:
 		sep := byte('{')
 		for _, k := range keysOf(v.Type()) {
-			f := fieldAt(v, k.index)
+			f := v.FieldByIndex(k.index)
 			if f.Kind() == reflect.Pointer && f.IsNil() || k.optional && f.IsZero() {
 				continue
 			}

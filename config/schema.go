@@ -97,21 +97,11 @@ func keysOf(section reflect.Type) []key {
 // keyCache has the answers of keysOf: looking them up is most of the work of reading a file.
 var keyCache sync.Map
 
-// fieldAt returns a field of a section, which must be addressable. The generated fields for keys that begin with an
-// underscore, names and remarks of routing policies, are not exported, and there is no other way to them.
-func fieldAt(section reflect.Value, index []int) reflect.Value {
-	f := section.FieldByIndex(index)
-	if f.CanSet() {
-		return f
-	}
-	return reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem()
-}
-
 // field returns the field of a section, given as a struct, by its key.
 func field(section reflect.Value, name string) (reflect.Value, key) {
 	for _, k := range keysOf(section.Type()) {
 		if k.name == name {
-			return fieldAt(section, k.index), k
+			return section.FieldByIndex(k.index), k
 		}
 	}
 	panic(fmt.Sprintf("config: %v has no key %q", section.Type(), name))

@@ -2,8 +2,8 @@
 # Regenerate thrift/gen from thrift/idl.
 #
 # The Thrift compiler is built from the source inside the apache/thrift module that go.mod names, so compiler
-# and runtime are always the same version. One line of its Go generator is changed: struct writers emit fields in
-# the order of declaration, as Open/R's C++ does, instead of sorted by id. Needs cmake, a C++ compiler, bison, flex.
+# and runtime are always the same version. Two lines of its Go generator are changed: see thrift/internal/patchgen.
+# Needs cmake, a C++ compiler, bison, flex.
 #
 # usage: thrift/generate.sh [OUTPUT-DIRECTORY]      (default: thrift/gen)
 set -eu
@@ -13,7 +13,8 @@ cd "$here/.."
 
 version=$(go list -m -f '{{.Version}}' github.com/apache/thrift)
 module=$(go mod download -json github.com/apache/thrift | sed -n 's/^[[:space:]]*"Dir": "\(.*\)".*/\1/p')
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/openr/thrift-$version
+patches=$(cksum <thrift/internal/patchgen/main.go | cut -d' ' -f1)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/openr/thrift-$version-$patches
 compiler=$cache/build/bin/thrift
 
 if [ ! -x "$compiler" ]; then

@@ -838,12 +838,12 @@ func (p *BgpLbwExtCommunityActionType) Value() (driver.Value, error) {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - CommunitySet
 type BgpCommunity struct {
-	_description string   `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string  `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string   `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string  `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	CommunitySet []string `thrift:"communitySet,3" db:"communitySet" json:"communitySet"`
 }
 
@@ -851,25 +851,25 @@ func NewBgpCommunity() *BgpCommunity {
 	return &BgpCommunity{}
 }
 
-func (p *BgpCommunity) Get_description() string {
-	return p._description
+func (p *BgpCommunity) GetXDescription() string {
+	return p.XDescription
 }
 
-var BgpCommunity__legacyAlias_DEFAULT string
+var BgpCommunity_XLegacyAlias_DEFAULT string
 
-func (p *BgpCommunity) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return BgpCommunity__legacyAlias_DEFAULT
+func (p *BgpCommunity) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return BgpCommunity_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 func (p *BgpCommunity) GetCommunitySet() []string {
 	return p.CommunitySet
 }
 
-func (p *BgpCommunity) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *BgpCommunity) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *BgpCommunity) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -939,7 +939,7 @@ func (p *BgpCommunity) ReadField1(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -948,7 +948,7 @@ func (p *BgpCommunity) ReadField2(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -1008,7 +1008,7 @@ func (p *BgpCommunity) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1018,11 +1018,11 @@ func (p *BgpCommunity) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 }
 
 func (p *BgpCommunity) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1059,14 +1059,14 @@ func (p *BgpCommunity) Equals(other *BgpCommunity) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -1107,16 +1107,16 @@ func (p *BgpCommunity) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _protocol
-//   - _protocolID
-//   - _revision
+//   - XDescription
+//   - XProtocol
+//   - XProtocolID
+//   - XRevision
 //   - Objects
 type BgpCommunities struct {
-	_description string                   `thrift:"_description,1" db:"_description" json:"_description"`
-	_protocol    string                   `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
-	_protocolID  Protocol                 `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
-	_revision    *string                  `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                   `thrift:"_description,1" db:"_description" json:"_description"`
+	XProtocol    string                   `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
+	XProtocolID  Protocol                 `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
+	XRevision    *string                  `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*BgpCommunity `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -1124,33 +1124,33 @@ func NewBgpCommunities() *BgpCommunities {
 	return &BgpCommunities{}
 }
 
-func (p *BgpCommunities) Get_description() string {
-	return p._description
+func (p *BgpCommunities) GetXDescription() string {
+	return p.XDescription
 }
 
-func (p *BgpCommunities) Get_protocol() string {
-	return p._protocol
+func (p *BgpCommunities) GetXProtocol() string {
+	return p.XProtocol
 }
 
-func (p *BgpCommunities) Get_protocolID() Protocol {
-	return p._protocolID
+func (p *BgpCommunities) GetXProtocolID() Protocol {
+	return p.XProtocolID
 }
 
-var BgpCommunities__revision_DEFAULT string
+var BgpCommunities_XRevision_DEFAULT string
 
-func (p *BgpCommunities) Get_revision() string {
-	if !p.IsSet_revision() {
-		return BgpCommunities__revision_DEFAULT
+func (p *BgpCommunities) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return BgpCommunities_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *BgpCommunities) GetObjects() map[string]*BgpCommunity {
 	return p.Objects
 }
 
-func (p *BgpCommunities) IsSet_revision() bool {
-	return p._revision != nil
+func (p *BgpCommunities) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *BgpCommunities) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -1240,7 +1240,7 @@ func (p *BgpCommunities) ReadField1(ctx context.Context, iprot thrift.TProtocol)
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -1249,7 +1249,7 @@ func (p *BgpCommunities) ReadField2(ctx context.Context, iprot thrift.TProtocol)
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._protocol = v
+		p.XProtocol = v
 	}
 	return nil
 }
@@ -1259,7 +1259,7 @@ func (p *BgpCommunities) ReadField3(ctx context.Context, iprot thrift.TProtocol)
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = temp
+		p.XProtocolID = temp
 	}
 	return nil
 }
@@ -1268,7 +1268,7 @@ func (p *BgpCommunities) ReadField4(ctx context.Context, iprot thrift.TProtocol)
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -1338,7 +1338,7 @@ func (p *BgpCommunities) writeField1(ctx context.Context, oprot thrift.TProtocol
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1351,7 +1351,7 @@ func (p *BgpCommunities) writeField2(ctx context.Context, oprot thrift.TProtocol
 	if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_protocol: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._protocol)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XProtocol)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol (2) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1364,7 +1364,7 @@ func (p *BgpCommunities) writeField3(ctx context.Context, oprot thrift.TProtocol
 	if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 3); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol_id: ", p), err)
 	}
-	if err := oprot.WriteI32(ctx, int32(p._protocolID)); err != nil {
+	if err := oprot.WriteI32(ctx, int32(p.XProtocolID)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol_id (3) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1374,11 +1374,11 @@ func (p *BgpCommunities) writeField3(ctx context.Context, oprot thrift.TProtocol
 }
 
 func (p *BgpCommunities) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1418,20 +1418,20 @@ func (p *BgpCommunities) Equals(other *BgpCommunities) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._protocol != other._protocol {
+	if p.XProtocol != other.XProtocol {
 		return false
 	}
-	if p._protocolID != other._protocolID {
+	if p.XProtocolID != other.XProtocolID {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -1475,12 +1475,12 @@ func (p *BgpCommunities) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - LocalPref
 type BgpLocalPref struct {
-	_description string  `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string  `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	LocalPref    int16   `thrift:"localPref,3" db:"localPref" json:"localPref"`
 }
 
@@ -1488,25 +1488,25 @@ func NewBgpLocalPref() *BgpLocalPref {
 	return &BgpLocalPref{}
 }
 
-func (p *BgpLocalPref) Get_description() string {
-	return p._description
+func (p *BgpLocalPref) GetXDescription() string {
+	return p.XDescription
 }
 
-var BgpLocalPref__legacyAlias_DEFAULT string
+var BgpLocalPref_XLegacyAlias_DEFAULT string
 
-func (p *BgpLocalPref) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return BgpLocalPref__legacyAlias_DEFAULT
+func (p *BgpLocalPref) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return BgpLocalPref_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 func (p *BgpLocalPref) GetLocalPref() int16 {
 	return p.LocalPref
 }
 
-func (p *BgpLocalPref) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *BgpLocalPref) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *BgpLocalPref) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -1576,7 +1576,7 @@ func (p *BgpLocalPref) ReadField1(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -1585,7 +1585,7 @@ func (p *BgpLocalPref) ReadField2(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -1632,7 +1632,7 @@ func (p *BgpLocalPref) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1642,11 +1642,11 @@ func (p *BgpLocalPref) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 }
 
 func (p *BgpLocalPref) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1675,14 +1675,14 @@ func (p *BgpLocalPref) Equals(other *BgpLocalPref) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -1717,16 +1717,16 @@ func (p *BgpLocalPref) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _protocol
-//   - _protocolID
-//   - _revision
+//   - XDescription
+//   - XProtocol
+//   - XProtocolID
+//   - XRevision
 //   - Objects
 type BgpLocalPrefs struct {
-	_description string                   `thrift:"_description,1" db:"_description" json:"_description"`
-	_protocol    string                   `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
-	_protocolID  Protocol                 `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
-	_revision    *string                  `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                   `thrift:"_description,1" db:"_description" json:"_description"`
+	XProtocol    string                   `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
+	XProtocolID  Protocol                 `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
+	XRevision    *string                  `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*BgpLocalPref `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -1734,33 +1734,33 @@ func NewBgpLocalPrefs() *BgpLocalPrefs {
 	return &BgpLocalPrefs{}
 }
 
-func (p *BgpLocalPrefs) Get_description() string {
-	return p._description
+func (p *BgpLocalPrefs) GetXDescription() string {
+	return p.XDescription
 }
 
-func (p *BgpLocalPrefs) Get_protocol() string {
-	return p._protocol
+func (p *BgpLocalPrefs) GetXProtocol() string {
+	return p.XProtocol
 }
 
-func (p *BgpLocalPrefs) Get_protocolID() Protocol {
-	return p._protocolID
+func (p *BgpLocalPrefs) GetXProtocolID() Protocol {
+	return p.XProtocolID
 }
 
-var BgpLocalPrefs__revision_DEFAULT string
+var BgpLocalPrefs_XRevision_DEFAULT string
 
-func (p *BgpLocalPrefs) Get_revision() string {
-	if !p.IsSet_revision() {
-		return BgpLocalPrefs__revision_DEFAULT
+func (p *BgpLocalPrefs) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return BgpLocalPrefs_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *BgpLocalPrefs) GetObjects() map[string]*BgpLocalPref {
 	return p.Objects
 }
 
-func (p *BgpLocalPrefs) IsSet_revision() bool {
-	return p._revision != nil
+func (p *BgpLocalPrefs) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *BgpLocalPrefs) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -1850,7 +1850,7 @@ func (p *BgpLocalPrefs) ReadField1(ctx context.Context, iprot thrift.TProtocol) 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -1859,7 +1859,7 @@ func (p *BgpLocalPrefs) ReadField2(ctx context.Context, iprot thrift.TProtocol) 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._protocol = v
+		p.XProtocol = v
 	}
 	return nil
 }
@@ -1869,7 +1869,7 @@ func (p *BgpLocalPrefs) ReadField3(ctx context.Context, iprot thrift.TProtocol) 
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = temp
+		p.XProtocolID = temp
 	}
 	return nil
 }
@@ -1878,7 +1878,7 @@ func (p *BgpLocalPrefs) ReadField4(ctx context.Context, iprot thrift.TProtocol) 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -1948,7 +1948,7 @@ func (p *BgpLocalPrefs) writeField1(ctx context.Context, oprot thrift.TProtocol)
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1961,7 +1961,7 @@ func (p *BgpLocalPrefs) writeField2(ctx context.Context, oprot thrift.TProtocol)
 	if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_protocol: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._protocol)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XProtocol)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol (2) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1974,7 +1974,7 @@ func (p *BgpLocalPrefs) writeField3(ctx context.Context, oprot thrift.TProtocol)
 	if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 3); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol_id: ", p), err)
 	}
-	if err := oprot.WriteI32(ctx, int32(p._protocolID)); err != nil {
+	if err := oprot.WriteI32(ctx, int32(p.XProtocolID)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol_id (3) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -1984,11 +1984,11 @@ func (p *BgpLocalPrefs) writeField3(ctx context.Context, oprot thrift.TProtocol)
 }
 
 func (p *BgpLocalPrefs) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2028,20 +2028,20 @@ func (p *BgpLocalPrefs) Equals(other *BgpLocalPrefs) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._protocol != other._protocol {
+	if p.XProtocol != other.XProtocol {
 		return false
 	}
-	if p._protocolID != other._protocolID {
+	if p.XProtocolID != other.XProtocolID {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -2085,12 +2085,12 @@ func (p *BgpLocalPrefs) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - Origin
 type BgpOrigin struct {
-	_description string          `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string         `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string          `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string         `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	Origin       BgpOriginValues `thrift:"origin,3" db:"origin" json:"origin"`
 }
 
@@ -2098,25 +2098,25 @@ func NewBgpOrigin() *BgpOrigin {
 	return &BgpOrigin{}
 }
 
-func (p *BgpOrigin) Get_description() string {
-	return p._description
+func (p *BgpOrigin) GetXDescription() string {
+	return p.XDescription
 }
 
-var BgpOrigin__legacyAlias_DEFAULT string
+var BgpOrigin_XLegacyAlias_DEFAULT string
 
-func (p *BgpOrigin) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return BgpOrigin__legacyAlias_DEFAULT
+func (p *BgpOrigin) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return BgpOrigin_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 func (p *BgpOrigin) GetOrigin() BgpOriginValues {
 	return p.Origin
 }
 
-func (p *BgpOrigin) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *BgpOrigin) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *BgpOrigin) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -2186,7 +2186,7 @@ func (p *BgpOrigin) ReadField1(ctx context.Context, iprot thrift.TProtocol) erro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -2195,7 +2195,7 @@ func (p *BgpOrigin) ReadField2(ctx context.Context, iprot thrift.TProtocol) erro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -2243,7 +2243,7 @@ func (p *BgpOrigin) writeField1(ctx context.Context, oprot thrift.TProtocol) (er
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2253,11 +2253,11 @@ func (p *BgpOrigin) writeField1(ctx context.Context, oprot thrift.TProtocol) (er
 }
 
 func (p *BgpOrigin) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2286,14 +2286,14 @@ func (p *BgpOrigin) Equals(other *BgpOrigin) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -2328,16 +2328,16 @@ func (p *BgpOrigin) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _protocol
-//   - _protocolID
-//   - _revision
+//   - XDescription
+//   - XProtocol
+//   - XProtocolID
+//   - XRevision
 //   - Objects
 type BgpOrigins struct {
-	_description string                `thrift:"_description,1" db:"_description" json:"_description"`
-	_protocol    string                `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
-	_protocolID  Protocol              `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
-	_revision    *string               `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                `thrift:"_description,1" db:"_description" json:"_description"`
+	XProtocol    string                `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
+	XProtocolID  Protocol              `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
+	XRevision    *string               `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*BgpOrigin `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -2345,33 +2345,33 @@ func NewBgpOrigins() *BgpOrigins {
 	return &BgpOrigins{}
 }
 
-func (p *BgpOrigins) Get_description() string {
-	return p._description
+func (p *BgpOrigins) GetXDescription() string {
+	return p.XDescription
 }
 
-func (p *BgpOrigins) Get_protocol() string {
-	return p._protocol
+func (p *BgpOrigins) GetXProtocol() string {
+	return p.XProtocol
 }
 
-func (p *BgpOrigins) Get_protocolID() Protocol {
-	return p._protocolID
+func (p *BgpOrigins) GetXProtocolID() Protocol {
+	return p.XProtocolID
 }
 
-var BgpOrigins__revision_DEFAULT string
+var BgpOrigins_XRevision_DEFAULT string
 
-func (p *BgpOrigins) Get_revision() string {
-	if !p.IsSet_revision() {
-		return BgpOrigins__revision_DEFAULT
+func (p *BgpOrigins) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return BgpOrigins_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *BgpOrigins) GetObjects() map[string]*BgpOrigin {
 	return p.Objects
 }
 
-func (p *BgpOrigins) IsSet_revision() bool {
-	return p._revision != nil
+func (p *BgpOrigins) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *BgpOrigins) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -2461,7 +2461,7 @@ func (p *BgpOrigins) ReadField1(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -2470,7 +2470,7 @@ func (p *BgpOrigins) ReadField2(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._protocol = v
+		p.XProtocol = v
 	}
 	return nil
 }
@@ -2480,7 +2480,7 @@ func (p *BgpOrigins) ReadField3(ctx context.Context, iprot thrift.TProtocol) err
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = temp
+		p.XProtocolID = temp
 	}
 	return nil
 }
@@ -2489,7 +2489,7 @@ func (p *BgpOrigins) ReadField4(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -2559,7 +2559,7 @@ func (p *BgpOrigins) writeField1(ctx context.Context, oprot thrift.TProtocol) (e
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2572,7 +2572,7 @@ func (p *BgpOrigins) writeField2(ctx context.Context, oprot thrift.TProtocol) (e
 	if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_protocol: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._protocol)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XProtocol)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol (2) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2585,7 +2585,7 @@ func (p *BgpOrigins) writeField3(ctx context.Context, oprot thrift.TProtocol) (e
 	if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 3); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol_id: ", p), err)
 	}
-	if err := oprot.WriteI32(ctx, int32(p._protocolID)); err != nil {
+	if err := oprot.WriteI32(ctx, int32(p.XProtocolID)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol_id (3) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2595,11 +2595,11 @@ func (p *BgpOrigins) writeField3(ctx context.Context, oprot thrift.TProtocol) (e
 }
 
 func (p *BgpOrigins) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2639,20 +2639,20 @@ func (p *BgpOrigins) Equals(other *BgpOrigins) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._protocol != other._protocol {
+	if p.XProtocol != other.XProtocol {
 		return false
 	}
-	if p._protocolID != other._protocolID {
+	if p.XProtocolID != other.XProtocolID {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -2696,12 +2696,12 @@ func (p *BgpOrigins) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - AsnSequence
 type BgpPath struct {
-	_description string  `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string  `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	AsnSequence  []int32 `thrift:"asnSequence,3" db:"asnSequence" json:"asnSequence"`
 }
 
@@ -2709,25 +2709,25 @@ func NewBgpPath() *BgpPath {
 	return &BgpPath{}
 }
 
-func (p *BgpPath) Get_description() string {
-	return p._description
+func (p *BgpPath) GetXDescription() string {
+	return p.XDescription
 }
 
-var BgpPath__legacyAlias_DEFAULT string
+var BgpPath_XLegacyAlias_DEFAULT string
 
-func (p *BgpPath) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return BgpPath__legacyAlias_DEFAULT
+func (p *BgpPath) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return BgpPath_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 func (p *BgpPath) GetAsnSequence() []int32 {
 	return p.AsnSequence
 }
 
-func (p *BgpPath) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *BgpPath) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *BgpPath) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -2797,7 +2797,7 @@ func (p *BgpPath) ReadField1(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -2806,7 +2806,7 @@ func (p *BgpPath) ReadField2(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -2866,7 +2866,7 @@ func (p *BgpPath) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2876,11 +2876,11 @@ func (p *BgpPath) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 }
 
 func (p *BgpPath) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -2917,14 +2917,14 @@ func (p *BgpPath) Equals(other *BgpPath) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -2965,16 +2965,16 @@ func (p *BgpPath) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _protocol
-//   - _protocolID
-//   - _revision
+//   - XDescription
+//   - XProtocol
+//   - XProtocolID
+//   - XRevision
 //   - Objects
 type BgpPaths struct {
-	_description string              `thrift:"_description,1" db:"_description" json:"_description"`
-	_protocol    string              `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
-	_protocolID  Protocol            `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
-	_revision    *string             `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XDescription string              `thrift:"_description,1" db:"_description" json:"_description"`
+	XProtocol    string              `thrift:"_protocol,2" db:"_protocol" json:"_protocol"`
+	XProtocolID  Protocol            `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id"`
+	XRevision    *string             `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*BgpPath `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -2982,33 +2982,33 @@ func NewBgpPaths() *BgpPaths {
 	return &BgpPaths{}
 }
 
-func (p *BgpPaths) Get_description() string {
-	return p._description
+func (p *BgpPaths) GetXDescription() string {
+	return p.XDescription
 }
 
-func (p *BgpPaths) Get_protocol() string {
-	return p._protocol
+func (p *BgpPaths) GetXProtocol() string {
+	return p.XProtocol
 }
 
-func (p *BgpPaths) Get_protocolID() Protocol {
-	return p._protocolID
+func (p *BgpPaths) GetXProtocolID() Protocol {
+	return p.XProtocolID
 }
 
-var BgpPaths__revision_DEFAULT string
+var BgpPaths_XRevision_DEFAULT string
 
-func (p *BgpPaths) Get_revision() string {
-	if !p.IsSet_revision() {
-		return BgpPaths__revision_DEFAULT
+func (p *BgpPaths) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return BgpPaths_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *BgpPaths) GetObjects() map[string]*BgpPath {
 	return p.Objects
 }
 
-func (p *BgpPaths) IsSet_revision() bool {
-	return p._revision != nil
+func (p *BgpPaths) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *BgpPaths) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -3098,7 +3098,7 @@ func (p *BgpPaths) ReadField1(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -3107,7 +3107,7 @@ func (p *BgpPaths) ReadField2(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._protocol = v
+		p.XProtocol = v
 	}
 	return nil
 }
@@ -3117,7 +3117,7 @@ func (p *BgpPaths) ReadField3(ctx context.Context, iprot thrift.TProtocol) error
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = temp
+		p.XProtocolID = temp
 	}
 	return nil
 }
@@ -3126,7 +3126,7 @@ func (p *BgpPaths) ReadField4(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -3196,7 +3196,7 @@ func (p *BgpPaths) writeField1(ctx context.Context, oprot thrift.TProtocol) (err
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3209,7 +3209,7 @@ func (p *BgpPaths) writeField2(ctx context.Context, oprot thrift.TProtocol) (err
 	if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_protocol: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._protocol)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XProtocol)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol (2) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3222,7 +3222,7 @@ func (p *BgpPaths) writeField3(ctx context.Context, oprot thrift.TProtocol) (err
 	if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 3); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol_id: ", p), err)
 	}
-	if err := oprot.WriteI32(ctx, int32(p._protocolID)); err != nil {
+	if err := oprot.WriteI32(ctx, int32(p.XProtocolID)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._protocol_id (3) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3232,11 +3232,11 @@ func (p *BgpPaths) writeField3(ctx context.Context, oprot thrift.TProtocol) (err
 }
 
 func (p *BgpPaths) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3276,20 +3276,20 @@ func (p *BgpPaths) Equals(other *BgpPaths) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._protocol != other._protocol {
+	if p.XProtocol != other.XProtocol {
 		return false
 	}
-	if p._protocolID != other._protocolID {
+	if p.XProtocolID != other.XProtocolID {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -3333,10 +3333,10 @@ func (p *BgpPaths) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - TagSet
 type OpenrTag struct {
-	_description string   `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string   `thrift:"_description,1" db:"_description" json:"_description"`
 	TagSet       []string `thrift:"tagSet,2" db:"tagSet" json:"tagSet"`
 }
 
@@ -3344,8 +3344,8 @@ func NewOpenrTag() *OpenrTag {
 	return &OpenrTag{}
 }
 
-func (p *OpenrTag) Get_description() string {
-	return p._description
+func (p *OpenrTag) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrTag) GetTagSet() []string {
@@ -3409,7 +3409,7 @@ func (p *OpenrTag) ReadField1(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -3466,7 +3466,7 @@ func (p *OpenrTag) writeField1(ctx context.Context, oprot thrift.TProtocol) (err
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3502,7 +3502,7 @@ func (p *OpenrTag) Equals(other *OpenrTag) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if len(p.TagSet) != len(other.TagSet) {
@@ -3542,12 +3542,12 @@ func (p *OpenrTag) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrTags struct {
-	_description string               `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string              `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string               `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string              `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*OpenrTag `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -3555,25 +3555,25 @@ func NewOpenrTags() *OpenrTags {
 	return &OpenrTags{}
 }
 
-func (p *OpenrTags) Get_description() string {
-	return p._description
+func (p *OpenrTags) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrTags__revision_DEFAULT string
+var OpenrTags_XRevision_DEFAULT string
 
-func (p *OpenrTags) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrTags__revision_DEFAULT
+func (p *OpenrTags) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrTags_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrTags) GetObjects() map[string]*OpenrTag {
 	return p.Objects
 }
 
-func (p *OpenrTags) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrTags) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrTags) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -3643,7 +3643,7 @@ func (p *OpenrTags) ReadField1(ctx context.Context, iprot thrift.TProtocol) erro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -3652,7 +3652,7 @@ func (p *OpenrTags) ReadField2(ctx context.Context, iprot thrift.TProtocol) erro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -3716,7 +3716,7 @@ func (p *OpenrTags) writeField1(ctx context.Context, oprot thrift.TProtocol) (er
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3726,11 +3726,11 @@ func (p *OpenrTags) writeField1(ctx context.Context, oprot thrift.TProtocol) (er
 }
 
 func (p *OpenrTags) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3770,14 +3770,14 @@ func (p *OpenrTags) Equals(other *OpenrTags) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -3821,10 +3821,10 @@ func (p *OpenrTags) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - AreaStack
 type OpenrAreaStack struct {
-	_description string   `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string   `thrift:"_description,1" db:"_description" json:"_description"`
 	AreaStack    []string `thrift:"areaStack,2" db:"areaStack" json:"areaStack"`
 }
 
@@ -3832,8 +3832,8 @@ func NewOpenrAreaStack() *OpenrAreaStack {
 	return &OpenrAreaStack{}
 }
 
-func (p *OpenrAreaStack) Get_description() string {
-	return p._description
+func (p *OpenrAreaStack) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrAreaStack) GetAreaStack() []string {
@@ -3897,7 +3897,7 @@ func (p *OpenrAreaStack) ReadField1(ctx context.Context, iprot thrift.TProtocol)
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -3954,7 +3954,7 @@ func (p *OpenrAreaStack) writeField1(ctx context.Context, oprot thrift.TProtocol
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -3990,7 +3990,7 @@ func (p *OpenrAreaStack) Equals(other *OpenrAreaStack) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if len(p.AreaStack) != len(other.AreaStack) {
@@ -4030,12 +4030,12 @@ func (p *OpenrAreaStack) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrAreaStacks struct {
-	_description string                     `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string                    `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                     `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string                    `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*OpenrAreaStack `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -4043,25 +4043,25 @@ func NewOpenrAreaStacks() *OpenrAreaStacks {
 	return &OpenrAreaStacks{}
 }
 
-func (p *OpenrAreaStacks) Get_description() string {
-	return p._description
+func (p *OpenrAreaStacks) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrAreaStacks__revision_DEFAULT string
+var OpenrAreaStacks_XRevision_DEFAULT string
 
-func (p *OpenrAreaStacks) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrAreaStacks__revision_DEFAULT
+func (p *OpenrAreaStacks) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrAreaStacks_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrAreaStacks) GetObjects() map[string]*OpenrAreaStack {
 	return p.Objects
 }
 
-func (p *OpenrAreaStacks) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrAreaStacks) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrAreaStacks) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -4131,7 +4131,7 @@ func (p *OpenrAreaStacks) ReadField1(ctx context.Context, iprot thrift.TProtocol
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -4140,7 +4140,7 @@ func (p *OpenrAreaStacks) ReadField2(ctx context.Context, iprot thrift.TProtocol
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -4204,7 +4204,7 @@ func (p *OpenrAreaStacks) writeField1(ctx context.Context, oprot thrift.TProtoco
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4214,11 +4214,11 @@ func (p *OpenrAreaStacks) writeField1(ctx context.Context, oprot thrift.TProtoco
 }
 
 func (p *OpenrAreaStacks) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4258,14 +4258,14 @@ func (p *OpenrAreaStacks) Equals(other *OpenrAreaStacks) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -4309,10 +4309,10 @@ func (p *OpenrAreaStacks) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - PathPreference
 type OpenrPathPreference struct {
-	_description string `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string `thrift:"_description,1" db:"_description" json:"_description"`
 	// unused field # 2
 	PathPreference int32 `thrift:"pathPreference,3" db:"pathPreference" json:"pathPreference"`
 }
@@ -4321,8 +4321,8 @@ func NewOpenrPathPreference() *OpenrPathPreference {
 	return &OpenrPathPreference{}
 }
 
-func (p *OpenrPathPreference) Get_description() string {
-	return p._description
+func (p *OpenrPathPreference) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrPathPreference) GetPathPreference() int32 {
@@ -4386,7 +4386,7 @@ func (p *OpenrPathPreference) ReadField1(ctx context.Context, iprot thrift.TProt
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -4430,7 +4430,7 @@ func (p *OpenrPathPreference) writeField1(ctx context.Context, oprot thrift.TPro
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4458,7 +4458,7 @@ func (p *OpenrPathPreference) Equals(other *OpenrPathPreference) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if p.PathPreference != other.PathPreference {
@@ -4492,12 +4492,12 @@ func (p *OpenrPathPreference) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrPathPreferences struct {
-	_description string                          `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string                         `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                          `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string                         `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*OpenrPathPreference `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -4505,25 +4505,25 @@ func NewOpenrPathPreferences() *OpenrPathPreferences {
 	return &OpenrPathPreferences{}
 }
 
-func (p *OpenrPathPreferences) Get_description() string {
-	return p._description
+func (p *OpenrPathPreferences) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrPathPreferences__revision_DEFAULT string
+var OpenrPathPreferences_XRevision_DEFAULT string
 
-func (p *OpenrPathPreferences) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrPathPreferences__revision_DEFAULT
+func (p *OpenrPathPreferences) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrPathPreferences_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrPathPreferences) GetObjects() map[string]*OpenrPathPreference {
 	return p.Objects
 }
 
-func (p *OpenrPathPreferences) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrPathPreferences) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrPathPreferences) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -4593,7 +4593,7 @@ func (p *OpenrPathPreferences) ReadField1(ctx context.Context, iprot thrift.TPro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -4602,7 +4602,7 @@ func (p *OpenrPathPreferences) ReadField2(ctx context.Context, iprot thrift.TPro
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -4666,7 +4666,7 @@ func (p *OpenrPathPreferences) writeField1(ctx context.Context, oprot thrift.TPr
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4676,11 +4676,11 @@ func (p *OpenrPathPreferences) writeField1(ctx context.Context, oprot thrift.TPr
 }
 
 func (p *OpenrPathPreferences) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4720,14 +4720,14 @@ func (p *OpenrPathPreferences) Equals(other *OpenrPathPreferences) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -4771,10 +4771,10 @@ func (p *OpenrPathPreferences) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - SourcePreference
 type OpenrSourcePreference struct {
-	_description string `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string `thrift:"_description,1" db:"_description" json:"_description"`
 	// unused field # 2
 	SourcePreference int32 `thrift:"sourcePreference,3" db:"sourcePreference" json:"sourcePreference"`
 }
@@ -4783,8 +4783,8 @@ func NewOpenrSourcePreference() *OpenrSourcePreference {
 	return &OpenrSourcePreference{}
 }
 
-func (p *OpenrSourcePreference) Get_description() string {
-	return p._description
+func (p *OpenrSourcePreference) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrSourcePreference) GetSourcePreference() int32 {
@@ -4848,7 +4848,7 @@ func (p *OpenrSourcePreference) ReadField1(ctx context.Context, iprot thrift.TPr
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -4892,7 +4892,7 @@ func (p *OpenrSourcePreference) writeField1(ctx context.Context, oprot thrift.TP
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -4920,7 +4920,7 @@ func (p *OpenrSourcePreference) Equals(other *OpenrSourcePreference) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if p.SourcePreference != other.SourcePreference {
@@ -4954,12 +4954,12 @@ func (p *OpenrSourcePreference) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrSourcePreferences struct {
-	_description string                            `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string                           `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                            `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string                           `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*OpenrSourcePreference `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -4967,25 +4967,25 @@ func NewOpenrSourcePreferences() *OpenrSourcePreferences {
 	return &OpenrSourcePreferences{}
 }
 
-func (p *OpenrSourcePreferences) Get_description() string {
-	return p._description
+func (p *OpenrSourcePreferences) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrSourcePreferences__revision_DEFAULT string
+var OpenrSourcePreferences_XRevision_DEFAULT string
 
-func (p *OpenrSourcePreferences) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrSourcePreferences__revision_DEFAULT
+func (p *OpenrSourcePreferences) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrSourcePreferences_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrSourcePreferences) GetObjects() map[string]*OpenrSourcePreference {
 	return p.Objects
 }
 
-func (p *OpenrSourcePreferences) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrSourcePreferences) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrSourcePreferences) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -5055,7 +5055,7 @@ func (p *OpenrSourcePreferences) ReadField1(ctx context.Context, iprot thrift.TP
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -5064,7 +5064,7 @@ func (p *OpenrSourcePreferences) ReadField2(ctx context.Context, iprot thrift.TP
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -5128,7 +5128,7 @@ func (p *OpenrSourcePreferences) writeField1(ctx context.Context, oprot thrift.T
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5138,11 +5138,11 @@ func (p *OpenrSourcePreferences) writeField1(ctx context.Context, oprot thrift.T
 }
 
 func (p *OpenrSourcePreferences) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5182,14 +5182,14 @@ func (p *OpenrSourcePreferences) Equals(other *OpenrSourcePreferences) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -5233,11 +5233,11 @@ func (p *OpenrSourcePreferences) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - MaxCost
 //   - MinCost
 type OpenrIgpCostRange struct {
-	_description string `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string `thrift:"_description,1" db:"_description" json:"_description"`
 	MaxCost      *int32 `thrift:"maxCost,2" db:"maxCost" json:"maxCost,omitempty"`
 	MinCost      *int32 `thrift:"minCost,3" db:"minCost" json:"minCost,omitempty"`
 }
@@ -5246,8 +5246,8 @@ func NewOpenrIgpCostRange() *OpenrIgpCostRange {
 	return &OpenrIgpCostRange{}
 }
 
-func (p *OpenrIgpCostRange) Get_description() string {
-	return p._description
+func (p *OpenrIgpCostRange) GetXDescription() string {
+	return p.XDescription
 }
 
 var OpenrIgpCostRange_MaxCost_DEFAULT int32
@@ -5343,7 +5343,7 @@ func (p *OpenrIgpCostRange) ReadField1(ctx context.Context, iprot thrift.TProtoc
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -5399,7 +5399,7 @@ func (p *OpenrIgpCostRange) writeField1(ctx context.Context, oprot thrift.TProto
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5444,7 +5444,7 @@ func (p *OpenrIgpCostRange) Equals(other *OpenrIgpCostRange) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if p.MaxCost != other.MaxCost {
@@ -5491,12 +5491,12 @@ func (p *OpenrIgpCostRange) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrIgpCostRanges struct {
-	_description string                        `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string                       `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                        `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string                       `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*OpenrIgpCostRange `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -5504,25 +5504,25 @@ func NewOpenrIgpCostRanges() *OpenrIgpCostRanges {
 	return &OpenrIgpCostRanges{}
 }
 
-func (p *OpenrIgpCostRanges) Get_description() string {
-	return p._description
+func (p *OpenrIgpCostRanges) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrIgpCostRanges__revision_DEFAULT string
+var OpenrIgpCostRanges_XRevision_DEFAULT string
 
-func (p *OpenrIgpCostRanges) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrIgpCostRanges__revision_DEFAULT
+func (p *OpenrIgpCostRanges) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrIgpCostRanges_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrIgpCostRanges) GetObjects() map[string]*OpenrIgpCostRange {
 	return p.Objects
 }
 
-func (p *OpenrIgpCostRanges) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrIgpCostRanges) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrIgpCostRanges) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -5592,7 +5592,7 @@ func (p *OpenrIgpCostRanges) ReadField1(ctx context.Context, iprot thrift.TProto
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -5601,7 +5601,7 @@ func (p *OpenrIgpCostRanges) ReadField2(ctx context.Context, iprot thrift.TProto
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -5665,7 +5665,7 @@ func (p *OpenrIgpCostRanges) writeField1(ctx context.Context, oprot thrift.TProt
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5675,11 +5675,11 @@ func (p *OpenrIgpCostRanges) writeField1(ctx context.Context, oprot thrift.TProt
 }
 
 func (p *OpenrIgpCostRanges) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5719,14 +5719,14 @@ func (p *OpenrIgpCostRanges) Equals(other *OpenrIgpCostRanges) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -5770,10 +5770,10 @@ func (p *OpenrIgpCostRanges) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - Type
 type OpenrPrefixForwardingType struct {
-	_description string                          `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string                          `thrift:"_description,1" db:"_description" json:"_description"`
 	Type         OpenrPrefixForwardingTypeValues `thrift:"type,2" db:"type" json:"type"`
 }
 
@@ -5781,8 +5781,8 @@ func NewOpenrPrefixForwardingType() *OpenrPrefixForwardingType {
 	return &OpenrPrefixForwardingType{}
 }
 
-func (p *OpenrPrefixForwardingType) Get_description() string {
-	return p._description
+func (p *OpenrPrefixForwardingType) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrPrefixForwardingType) GetType() OpenrPrefixForwardingTypeValues {
@@ -5846,7 +5846,7 @@ func (p *OpenrPrefixForwardingType) ReadField1(ctx context.Context, iprot thrift
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -5891,7 +5891,7 @@ func (p *OpenrPrefixForwardingType) writeField1(ctx context.Context, oprot thrif
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -5919,7 +5919,7 @@ func (p *OpenrPrefixForwardingType) Equals(other *OpenrPrefixForwardingType) boo
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if p.Type != other.Type {
@@ -5953,13 +5953,13 @@ func (p *OpenrPrefixForwardingType) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrPrefixForwardingTypes struct {
-	_description string `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string `thrift:"_description,1" db:"_description" json:"_description"`
 	// unused fields # 2 to 3
-	_revision *string                               `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XRevision *string                               `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects   map[string]*OpenrPrefixForwardingType `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -5967,25 +5967,25 @@ func NewOpenrPrefixForwardingTypes() *OpenrPrefixForwardingTypes {
 	return &OpenrPrefixForwardingTypes{}
 }
 
-func (p *OpenrPrefixForwardingTypes) Get_description() string {
-	return p._description
+func (p *OpenrPrefixForwardingTypes) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrPrefixForwardingTypes__revision_DEFAULT string
+var OpenrPrefixForwardingTypes_XRevision_DEFAULT string
 
-func (p *OpenrPrefixForwardingTypes) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrPrefixForwardingTypes__revision_DEFAULT
+func (p *OpenrPrefixForwardingTypes) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrPrefixForwardingTypes_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrPrefixForwardingTypes) GetObjects() map[string]*OpenrPrefixForwardingType {
 	return p.Objects
 }
 
-func (p *OpenrPrefixForwardingTypes) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrPrefixForwardingTypes) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrPrefixForwardingTypes) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -6055,7 +6055,7 @@ func (p *OpenrPrefixForwardingTypes) ReadField1(ctx context.Context, iprot thrif
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -6064,7 +6064,7 @@ func (p *OpenrPrefixForwardingTypes) ReadField4(ctx context.Context, iprot thrif
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -6128,7 +6128,7 @@ func (p *OpenrPrefixForwardingTypes) writeField1(ctx context.Context, oprot thri
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6138,11 +6138,11 @@ func (p *OpenrPrefixForwardingTypes) writeField1(ctx context.Context, oprot thri
 }
 
 func (p *OpenrPrefixForwardingTypes) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6182,14 +6182,14 @@ func (p *OpenrPrefixForwardingTypes) Equals(other *OpenrPrefixForwardingTypes) b
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -6233,10 +6233,10 @@ func (p *OpenrPrefixForwardingTypes) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - Algorithm
 type OpenrPrefixForwardingAlgorithm struct {
-	_description string                               `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string                               `thrift:"_description,1" db:"_description" json:"_description"`
 	Algorithm    OpenrPrefixForwardingAlgorithmValues `thrift:"algorithm,2" db:"algorithm" json:"algorithm"`
 }
 
@@ -6244,8 +6244,8 @@ func NewOpenrPrefixForwardingAlgorithm() *OpenrPrefixForwardingAlgorithm {
 	return &OpenrPrefixForwardingAlgorithm{}
 }
 
-func (p *OpenrPrefixForwardingAlgorithm) Get_description() string {
-	return p._description
+func (p *OpenrPrefixForwardingAlgorithm) GetXDescription() string {
+	return p.XDescription
 }
 
 func (p *OpenrPrefixForwardingAlgorithm) GetAlgorithm() OpenrPrefixForwardingAlgorithmValues {
@@ -6309,7 +6309,7 @@ func (p *OpenrPrefixForwardingAlgorithm) ReadField1(ctx context.Context, iprot t
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -6354,7 +6354,7 @@ func (p *OpenrPrefixForwardingAlgorithm) writeField1(ctx context.Context, oprot 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6382,7 +6382,7 @@ func (p *OpenrPrefixForwardingAlgorithm) Equals(other *OpenrPrefixForwardingAlgo
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if p.Algorithm != other.Algorithm {
@@ -6416,13 +6416,13 @@ func (p *OpenrPrefixForwardingAlgorithm) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type OpenrPrefixForwardingAlgorithms struct {
-	_description string `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string `thrift:"_description,1" db:"_description" json:"_description"`
 	// unused fields # 2 to 3
-	_revision *string                                    `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XRevision *string                                    `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects   map[string]*OpenrPrefixForwardingAlgorithm `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -6430,25 +6430,25 @@ func NewOpenrPrefixForwardingAlgorithms() *OpenrPrefixForwardingAlgorithms {
 	return &OpenrPrefixForwardingAlgorithms{}
 }
 
-func (p *OpenrPrefixForwardingAlgorithms) Get_description() string {
-	return p._description
+func (p *OpenrPrefixForwardingAlgorithms) GetXDescription() string {
+	return p.XDescription
 }
 
-var OpenrPrefixForwardingAlgorithms__revision_DEFAULT string
+var OpenrPrefixForwardingAlgorithms_XRevision_DEFAULT string
 
-func (p *OpenrPrefixForwardingAlgorithms) Get_revision() string {
-	if !p.IsSet_revision() {
-		return OpenrPrefixForwardingAlgorithms__revision_DEFAULT
+func (p *OpenrPrefixForwardingAlgorithms) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return OpenrPrefixForwardingAlgorithms_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *OpenrPrefixForwardingAlgorithms) GetObjects() map[string]*OpenrPrefixForwardingAlgorithm {
 	return p.Objects
 }
 
-func (p *OpenrPrefixForwardingAlgorithms) IsSet_revision() bool {
-	return p._revision != nil
+func (p *OpenrPrefixForwardingAlgorithms) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *OpenrPrefixForwardingAlgorithms) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -6518,7 +6518,7 @@ func (p *OpenrPrefixForwardingAlgorithms) ReadField1(ctx context.Context, iprot 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -6527,7 +6527,7 @@ func (p *OpenrPrefixForwardingAlgorithms) ReadField4(ctx context.Context, iprot 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -6591,7 +6591,7 @@ func (p *OpenrPrefixForwardingAlgorithms) writeField1(ctx context.Context, oprot
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6601,11 +6601,11 @@ func (p *OpenrPrefixForwardingAlgorithms) writeField1(ctx context.Context, oprot
 }
 
 func (p *OpenrPrefixForwardingAlgorithms) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6645,14 +6645,14 @@ func (p *OpenrPrefixForwardingAlgorithms) Equals(other *OpenrPrefixForwardingAlg
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -6696,13 +6696,13 @@ func (p *OpenrPrefixForwardingAlgorithms) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - AddressIPv4
 //   - AddressIPv6
 type NextHop struct {
-	_description string  `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string  `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	AddressIPv4  *string `thrift:"addressIPv4,3" db:"addressIPv4" json:"addressIPv4,omitempty"`
 	AddressIPv6  *string `thrift:"addressIPv6,4" db:"addressIPv6" json:"addressIPv6,omitempty"`
 }
@@ -6711,17 +6711,17 @@ func NewNextHop() *NextHop {
 	return &NextHop{}
 }
 
-func (p *NextHop) Get_description() string {
-	return p._description
+func (p *NextHop) GetXDescription() string {
+	return p.XDescription
 }
 
-var NextHop__legacyAlias_DEFAULT string
+var NextHop_XLegacyAlias_DEFAULT string
 
-func (p *NextHop) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return NextHop__legacyAlias_DEFAULT
+func (p *NextHop) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return NextHop_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 var NextHop_AddressIPv4_DEFAULT string
@@ -6742,8 +6742,8 @@ func (p *NextHop) GetAddressIPv6() string {
 	return *p.AddressIPv6
 }
 
-func (p *NextHop) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *NextHop) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *NextHop) IsSetAddressIPv4() bool {
@@ -6831,7 +6831,7 @@ func (p *NextHop) ReadField1(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -6840,7 +6840,7 @@ func (p *NextHop) ReadField2(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -6899,7 +6899,7 @@ func (p *NextHop) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6909,11 +6909,11 @@ func (p *NextHop) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 }
 
 func (p *NextHop) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -6959,14 +6959,14 @@ func (p *NextHop) Equals(other *NextHop) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -7014,12 +7014,12 @@ func (p *NextHop) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type NextHops struct {
-	_description string              `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string             `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string              `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string             `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*NextHop `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -7027,25 +7027,25 @@ func NewNextHops() *NextHops {
 	return &NextHops{}
 }
 
-func (p *NextHops) Get_description() string {
-	return p._description
+func (p *NextHops) GetXDescription() string {
+	return p.XDescription
 }
 
-var NextHops__revision_DEFAULT string
+var NextHops_XRevision_DEFAULT string
 
-func (p *NextHops) Get_revision() string {
-	if !p.IsSet_revision() {
-		return NextHops__revision_DEFAULT
+func (p *NextHops) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return NextHops_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *NextHops) GetObjects() map[string]*NextHop {
 	return p.Objects
 }
 
-func (p *NextHops) IsSet_revision() bool {
-	return p._revision != nil
+func (p *NextHops) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *NextHops) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -7115,7 +7115,7 @@ func (p *NextHops) ReadField1(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -7124,7 +7124,7 @@ func (p *NextHops) ReadField2(ctx context.Context, iprot thrift.TProtocol) error
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -7188,7 +7188,7 @@ func (p *NextHops) writeField1(ctx context.Context, oprot thrift.TProtocol) (err
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7198,11 +7198,11 @@ func (p *NextHops) writeField1(ctx context.Context, oprot thrift.TProtocol) (err
 }
 
 func (p *NextHops) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7242,14 +7242,14 @@ func (p *NextHops) Equals(other *NextHops) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -7293,12 +7293,12 @@ func (p *NextHops) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
+//   - XDescription
+//   - XLegacyAlias
 //   - Value
 type UserVariable struct {
-	_description string  `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XDescription string  `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
 	Value        string  `thrift:"value,3" db:"value" json:"value"`
 }
 
@@ -7306,25 +7306,25 @@ func NewUserVariable() *UserVariable {
 	return &UserVariable{}
 }
 
-func (p *UserVariable) Get_description() string {
-	return p._description
+func (p *UserVariable) GetXDescription() string {
+	return p.XDescription
 }
 
-var UserVariable__legacyAlias_DEFAULT string
+var UserVariable_XLegacyAlias_DEFAULT string
 
-func (p *UserVariable) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return UserVariable__legacyAlias_DEFAULT
+func (p *UserVariable) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return UserVariable_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
 func (p *UserVariable) GetValue() string {
 	return p.Value
 }
 
-func (p *UserVariable) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *UserVariable) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
 func (p *UserVariable) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -7394,7 +7394,7 @@ func (p *UserVariable) ReadField1(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -7403,7 +7403,7 @@ func (p *UserVariable) ReadField2(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -7450,7 +7450,7 @@ func (p *UserVariable) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7460,11 +7460,11 @@ func (p *UserVariable) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 }
 
 func (p *UserVariable) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7493,14 +7493,14 @@ func (p *UserVariable) Equals(other *UserVariable) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
@@ -7535,12 +7535,12 @@ func (p *UserVariable) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _revision
+//   - XDescription
+//   - XRevision
 //   - Objects
 type UserVariables struct {
-	_description string                   `thrift:"_description,1" db:"_description" json:"_description"`
-	_revision    *string                  `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
+	XDescription string                   `thrift:"_description,1" db:"_description" json:"_description"`
+	XRevision    *string                  `thrift:"_revision,2" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*UserVariable `thrift:"objects,3" db:"objects" json:"objects"`
 }
 
@@ -7548,25 +7548,25 @@ func NewUserVariables() *UserVariables {
 	return &UserVariables{}
 }
 
-func (p *UserVariables) Get_description() string {
-	return p._description
+func (p *UserVariables) GetXDescription() string {
+	return p.XDescription
 }
 
-var UserVariables__revision_DEFAULT string
+var UserVariables_XRevision_DEFAULT string
 
-func (p *UserVariables) Get_revision() string {
-	if !p.IsSet_revision() {
-		return UserVariables__revision_DEFAULT
+func (p *UserVariables) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return UserVariables_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *UserVariables) GetObjects() map[string]*UserVariable {
 	return p.Objects
 }
 
-func (p *UserVariables) IsSet_revision() bool {
-	return p._revision != nil
+func (p *UserVariables) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *UserVariables) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -7636,7 +7636,7 @@ func (p *UserVariables) ReadField1(ctx context.Context, iprot thrift.TProtocol) 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -7645,7 +7645,7 @@ func (p *UserVariables) ReadField2(ctx context.Context, iprot thrift.TProtocol) 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -7709,7 +7709,7 @@ func (p *UserVariables) writeField1(ctx context.Context, oprot thrift.TProtocol)
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7719,11 +7719,11 @@ func (p *UserVariables) writeField1(ctx context.Context, oprot thrift.TProtocol)
 }
 
 func (p *UserVariables) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -7763,14 +7763,14 @@ func (p *UserVariables) Equals(other *UserVariables) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -8610,7 +8610,7 @@ func (p *PolicyDefinitions) Validate() error {
 }
 
 // Attributes:
-//   - _remark
+//   - XRemark
 //   - AlwaysMatch
 //   - PrefixFilters
 //   - NextHop
@@ -8642,7 +8642,7 @@ func (p *PolicyDefinitions) Validate() error {
 //   - MinLengthIPv6
 //   - Regex
 type FilterCriteria struct {
-	_remark       *string  `thrift:"_remark,1" db:"_remark" json:"_remark,omitempty"`
+	XRemark       *string  `thrift:"_remark,1" db:"_remark" json:"_remark,omitempty"`
 	AlwaysMatch   *bool    `thrift:"alwaysMatch,2" db:"alwaysMatch" json:"alwaysMatch,omitempty"`
 	PrefixFilters []string `thrift:"prefixFilters,3" db:"prefixFilters" json:"prefixFilters,omitempty"`
 	NextHop       *string  `thrift:"nextHop,4" db:"nextHop" json:"nextHop,omitempty"`
@@ -8683,13 +8683,13 @@ func NewFilterCriteria() *FilterCriteria {
 	return &FilterCriteria{}
 }
 
-var FilterCriteria__remark_DEFAULT string
+var FilterCriteria_XRemark_DEFAULT string
 
-func (p *FilterCriteria) Get_remark() string {
-	if !p.IsSet_remark() {
-		return FilterCriteria__remark_DEFAULT
+func (p *FilterCriteria) GetXRemark() string {
+	if !p.IsSetXRemark() {
+		return FilterCriteria_XRemark_DEFAULT
 	}
-	return *p._remark
+	return *p.XRemark
 }
 
 var FilterCriteria_AlwaysMatch_DEFAULT bool
@@ -8938,8 +8938,8 @@ func (p *FilterCriteria) GetRegex() string {
 	return *p.Regex
 }
 
-func (p *FilterCriteria) IsSet_remark() bool {
-	return p._remark != nil
+func (p *FilterCriteria) IsSetXRemark() bool {
+	return p.XRemark != nil
 }
 
 func (p *FilterCriteria) IsSetAlwaysMatch() bool {
@@ -9409,7 +9409,7 @@ func (p *FilterCriteria) ReadField1(ctx context.Context, iprot thrift.TProtocol)
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._remark = &v
+		p.XRemark = &v
 	}
 	return nil
 }
@@ -9904,11 +9904,11 @@ func (p *FilterCriteria) Write(ctx context.Context, oprot thrift.TProtocol) erro
 }
 
 func (p *FilterCriteria) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_remark() {
+	if p.IsSetXRemark() {
 		if err := oprot.WriteFieldBegin(ctx, "_remark", thrift.STRING, 1); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_remark: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._remark)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRemark)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._remark (1) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -10438,11 +10438,11 @@ func (p *FilterCriteria) Equals(other *FilterCriteria) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._remark != other._remark {
-		if p._remark == nil || other._remark == nil {
+	if p.XRemark != other.XRemark {
+		if p.XRemark == nil || other.XRemark == nil {
 			return false
 		}
-		if *p._remark != *other._remark {
+		if *p.XRemark != *other.XRemark {
 			return false
 		}
 	}
@@ -10861,7 +10861,7 @@ func (p *BgpLbwExtCommunityAction) Validate() error {
 }
 
 // Attributes:
-//   - _remark
+//   - XRemark
 //   - BgpCommunities
 //   - BgpCommunityFilters
 //   - BgpLocalPref
@@ -10880,7 +10880,7 @@ func (p *BgpLbwExtCommunityAction) Validate() error {
 //   - Operation
 //   - OperationID
 type FilterTransform struct {
-	_remark                  *string                   `thrift:"_remark,1" db:"_remark" json:"_remark,omitempty"`
+	XRemark                  *string                   `thrift:"_remark,1" db:"_remark" json:"_remark,omitempty"`
 	BgpCommunities           []string                  `thrift:"bgpCommunities,2" db:"bgpCommunities" json:"bgpCommunities,omitempty"`
 	BgpCommunityFilters      []string                  `thrift:"bgpCommunityFilters,3" db:"bgpCommunityFilters" json:"bgpCommunityFilters,omitempty"`
 	BgpLocalPref             *string                   `thrift:"bgpLocalPref,4" db:"bgpLocalPref" json:"bgpLocalPref,omitempty"`
@@ -10907,13 +10907,13 @@ func NewFilterTransform() *FilterTransform {
 	return &FilterTransform{}
 }
 
-var FilterTransform__remark_DEFAULT string
+var FilterTransform_XRemark_DEFAULT string
 
-func (p *FilterTransform) Get_remark() string {
-	if !p.IsSet_remark() {
-		return FilterTransform__remark_DEFAULT
+func (p *FilterTransform) GetXRemark() string {
+	if !p.IsSetXRemark() {
+		return FilterTransform_XRemark_DEFAULT
 	}
-	return *p._remark
+	return *p.XRemark
 }
 
 var FilterTransform_BgpCommunities_DEFAULT []string
@@ -11057,8 +11057,8 @@ func (p *FilterTransform) GetOperationID() Operator {
 	return *p.OperationID
 }
 
-func (p *FilterTransform) IsSet_remark() bool {
-	return p._remark != nil
+func (p *FilterTransform) IsSetXRemark() bool {
+	return p.XRemark != nil
 }
 
 func (p *FilterTransform) IsSetBgpCommunities() bool {
@@ -11346,7 +11346,7 @@ func (p *FilterTransform) ReadField1(ctx context.Context, iprot thrift.TProtocol
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._remark = &v
+		p.XRemark = &v
 	}
 	return nil
 }
@@ -11631,11 +11631,11 @@ func (p *FilterTransform) Write(ctx context.Context, oprot thrift.TProtocol) err
 }
 
 func (p *FilterTransform) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_remark() {
+	if p.IsSetXRemark() {
 		if err := oprot.WriteFieldBegin(ctx, "_remark", thrift.STRING, 1); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_remark: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._remark)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRemark)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._remark (1) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -11938,11 +11938,11 @@ func (p *FilterTransform) Equals(other *FilterTransform) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._remark != other._remark {
-		if p._remark == nil || other._remark == nil {
+	if p.XRemark != other.XRemark {
+		if p.XRemark == nil || other.XRemark == nil {
 			return false
 		}
-		if *p._remark != *other._remark {
+		if *p.XRemark != *other.XRemark {
 			return false
 		}
 	}
@@ -12109,9 +12109,9 @@ func (p *FilterTransform) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _name
-//   - _remark
+//   - XDescription
+//   - XName
+//   - XRemark
 //   - Condition
 //   - ConditionID
 //   - Criteria
@@ -12122,9 +12122,9 @@ func (p *FilterTransform) Validate() error {
 //   - TargetRule
 //   - Transform
 type FilterRule struct {
-	_description      string             `thrift:"_description,1" db:"_description" json:"_description"`
-	_name             string             `thrift:"_name,2" db:"_name" json:"_name"`
-	_remark           *string            `thrift:"_remark,3" db:"_remark" json:"_remark,omitempty"`
+	XDescription      string             `thrift:"_description,1" db:"_description" json:"_description"`
+	XName             string             `thrift:"_name,2" db:"_name" json:"_name"`
+	XRemark           *string            `thrift:"_remark,3" db:"_remark" json:"_remark,omitempty"`
 	Condition         string             `thrift:"condition,4" db:"condition" json:"condition"`
 	ConditionID       RuleCondition      `thrift:"condition_id,5" db:"condition_id" json:"condition_id"`
 	Criteria          []*FilterCriteria  `thrift:"criteria,6" db:"criteria" json:"criteria"`
@@ -12140,21 +12140,21 @@ func NewFilterRule() *FilterRule {
 	return &FilterRule{}
 }
 
-func (p *FilterRule) Get_description() string {
-	return p._description
+func (p *FilterRule) GetXDescription() string {
+	return p.XDescription
 }
 
-func (p *FilterRule) Get_name() string {
-	return p._name
+func (p *FilterRule) GetXName() string {
+	return p.XName
 }
 
-var FilterRule__remark_DEFAULT string
+var FilterRule_XRemark_DEFAULT string
 
-func (p *FilterRule) Get_remark() string {
-	if !p.IsSet_remark() {
-		return FilterRule__remark_DEFAULT
+func (p *FilterRule) GetXRemark() string {
+	if !p.IsSetXRemark() {
+		return FilterRule_XRemark_DEFAULT
 	}
-	return *p._remark
+	return *p.XRemark
 }
 
 func (p *FilterRule) GetCondition() string {
@@ -12200,8 +12200,8 @@ func (p *FilterRule) GetTransform() []*FilterTransform {
 	return p.Transform
 }
 
-func (p *FilterRule) IsSet_remark() bool {
-	return p._remark != nil
+func (p *FilterRule) IsSetXRemark() bool {
+	return p.XRemark != nil
 }
 
 func (p *FilterRule) IsSetTargetRule() bool {
@@ -12369,7 +12369,7 @@ func (p *FilterRule) ReadField1(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -12378,7 +12378,7 @@ func (p *FilterRule) ReadField2(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._name = v
+		p.XName = v
 	}
 	return nil
 }
@@ -12387,7 +12387,7 @@ func (p *FilterRule) ReadField3(ctx context.Context, iprot thrift.TProtocol) err
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
-		p._remark = &v
+		p.XRemark = &v
 	}
 	return nil
 }
@@ -12558,7 +12558,7 @@ func (p *FilterRule) writeField1(ctx context.Context, oprot thrift.TProtocol) (e
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -12571,7 +12571,7 @@ func (p *FilterRule) writeField2(ctx context.Context, oprot thrift.TProtocol) (e
 	if err := oprot.WriteFieldBegin(ctx, "_name", thrift.STRING, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_name: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._name)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XName)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._name (2) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -12581,11 +12581,11 @@ func (p *FilterRule) writeField2(ctx context.Context, oprot thrift.TProtocol) (e
 }
 
 func (p *FilterRule) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_remark() {
+	if p.IsSetXRemark() {
 		if err := oprot.WriteFieldBegin(ctx, "_remark", thrift.STRING, 3); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_remark: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._remark)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRemark)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._remark (3) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -12738,17 +12738,17 @@ func (p *FilterRule) Equals(other *FilterRule) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._name != other._name {
+	if p.XName != other.XName {
 		return false
 	}
-	if p._remark != other._remark {
-		if p._remark == nil || other._remark == nil {
+	if p.XRemark != other.XRemark {
+		if p.XRemark == nil || other.XRemark == nil {
 			return false
 		}
-		if *p._remark != *other._remark {
+		if *p.XRemark != *other.XRemark {
 			return false
 		}
 	}
@@ -12824,22 +12824,22 @@ func (p *FilterRule) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _legacyAlias
-//   - _protocol
-//   - _protocolID
-//   - _remark
+//   - XDescription
+//   - XLegacyAlias
+//   - XProtocol
+//   - XProtocolID
+//   - XRemark
 //   - IgnoreIPv4
 //   - IgnoreIPv6
 //   - Ruleset
 //   - RulesetMissAction
 //   - RulesetMissActionID
 type Filter struct {
-	_description string        `thrift:"_description,1" db:"_description" json:"_description"`
-	_legacyAlias *string       `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
-	_protocol    *string       `thrift:"_protocol,3" db:"_protocol" json:"_protocol,omitempty"`
-	_protocolID  *Protocol     `thrift:"_protocol_id,4" db:"_protocol_id" json:"_protocol_id,omitempty"`
-	_remark      *string       `thrift:"_remark,5" db:"_remark" json:"_remark,omitempty"`
+	XDescription string        `thrift:"_description,1" db:"_description" json:"_description"`
+	XLegacyAlias *string       `thrift:"_legacyAlias,2" db:"_legacyAlias" json:"_legacyAlias,omitempty"`
+	XProtocol    *string       `thrift:"_protocol,3" db:"_protocol" json:"_protocol,omitempty"`
+	XProtocolID  *Protocol     `thrift:"_protocol_id,4" db:"_protocol_id" json:"_protocol_id,omitempty"`
+	XRemark      *string       `thrift:"_remark,5" db:"_remark" json:"_remark,omitempty"`
 	IgnoreIPv4   *bool         `thrift:"ignoreIPv4,6" db:"ignoreIPv4" json:"ignoreIPv4,omitempty"`
 	IgnoreIPv6   *bool         `thrift:"ignoreIPv6,7" db:"ignoreIPv6" json:"ignoreIPv6,omitempty"`
 	Ruleset      []*FilterRule `thrift:"ruleset,8" db:"ruleset" json:"ruleset"`
@@ -12852,44 +12852,44 @@ func NewFilter() *Filter {
 	return &Filter{}
 }
 
-func (p *Filter) Get_description() string {
-	return p._description
+func (p *Filter) GetXDescription() string {
+	return p.XDescription
 }
 
-var Filter__legacyAlias_DEFAULT string
+var Filter_XLegacyAlias_DEFAULT string
 
-func (p *Filter) Get_legacyAlias() string {
-	if !p.IsSet_legacyAlias() {
-		return Filter__legacyAlias_DEFAULT
+func (p *Filter) GetXLegacyAlias() string {
+	if !p.IsSetXLegacyAlias() {
+		return Filter_XLegacyAlias_DEFAULT
 	}
-	return *p._legacyAlias
+	return *p.XLegacyAlias
 }
 
-var Filter__protocol_DEFAULT string
+var Filter_XProtocol_DEFAULT string
 
-func (p *Filter) Get_protocol() string {
-	if !p.IsSet_protocol() {
-		return Filter__protocol_DEFAULT
+func (p *Filter) GetXProtocol() string {
+	if !p.IsSetXProtocol() {
+		return Filter_XProtocol_DEFAULT
 	}
-	return *p._protocol
+	return *p.XProtocol
 }
 
-var Filter__protocolID_DEFAULT Protocol
+var Filter_XProtocolID_DEFAULT Protocol
 
-func (p *Filter) Get_protocolID() Protocol {
-	if !p.IsSet_protocolID() {
-		return Filter__protocolID_DEFAULT
+func (p *Filter) GetXProtocolID() Protocol {
+	if !p.IsSetXProtocolID() {
+		return Filter_XProtocolID_DEFAULT
 	}
-	return *p._protocolID
+	return *p.XProtocolID
 }
 
-var Filter__remark_DEFAULT string
+var Filter_XRemark_DEFAULT string
 
-func (p *Filter) Get_remark() string {
-	if !p.IsSet_remark() {
-		return Filter__remark_DEFAULT
+func (p *Filter) GetXRemark() string {
+	if !p.IsSetXRemark() {
+		return Filter_XRemark_DEFAULT
 	}
-	return *p._remark
+	return *p.XRemark
 }
 
 var Filter_IgnoreIPv4_DEFAULT bool
@@ -12922,20 +12922,20 @@ func (p *Filter) GetRulesetMissActionID() RuleAction {
 	return p.RulesetMissActionID
 }
 
-func (p *Filter) IsSet_legacyAlias() bool {
-	return p._legacyAlias != nil
+func (p *Filter) IsSetXLegacyAlias() bool {
+	return p.XLegacyAlias != nil
 }
 
-func (p *Filter) IsSet_protocol() bool {
-	return p._protocol != nil
+func (p *Filter) IsSetXProtocol() bool {
+	return p.XProtocol != nil
 }
 
-func (p *Filter) IsSet_protocolID() bool {
-	return p._protocolID != nil
+func (p *Filter) IsSetXProtocolID() bool {
+	return p.XProtocolID != nil
 }
 
-func (p *Filter) IsSet_remark() bool {
-	return p._remark != nil
+func (p *Filter) IsSetXRemark() bool {
+	return p.XRemark != nil
 }
 
 func (p *Filter) IsSetIgnoreIPv4() bool {
@@ -13083,7 +13083,7 @@ func (p *Filter) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -13092,7 +13092,7 @@ func (p *Filter) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._legacyAlias = &v
+		p.XLegacyAlias = &v
 	}
 	return nil
 }
@@ -13101,7 +13101,7 @@ func (p *Filter) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
-		p._protocol = &v
+		p.XProtocol = &v
 	}
 	return nil
 }
@@ -13111,7 +13111,7 @@ func (p *Filter) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = &temp
+		p.XProtocolID = &temp
 	}
 	return nil
 }
@@ -13120,7 +13120,7 @@ func (p *Filter) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 5: ", err)
 	} else {
-		p._remark = &v
+		p.XRemark = &v
 	}
 	return nil
 }
@@ -13236,7 +13236,7 @@ func (p *Filter) writeField1(ctx context.Context, oprot thrift.TProtocol) (err e
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13246,11 +13246,11 @@ func (p *Filter) writeField1(ctx context.Context, oprot thrift.TProtocol) (err e
 }
 
 func (p *Filter) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_legacyAlias() {
+	if p.IsSetXLegacyAlias() {
 		if err := oprot.WriteFieldBegin(ctx, "_legacyAlias", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_legacyAlias: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._legacyAlias)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XLegacyAlias)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._legacyAlias (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13261,11 +13261,11 @@ func (p *Filter) writeField2(ctx context.Context, oprot thrift.TProtocol) (err e
 }
 
 func (p *Filter) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_protocol() {
+	if p.IsSetXProtocol() {
 		if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 3); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._protocol)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XProtocol)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._protocol (3) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13276,11 +13276,11 @@ func (p *Filter) writeField3(ctx context.Context, oprot thrift.TProtocol) (err e
 }
 
 func (p *Filter) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_protocolID() {
+	if p.IsSetXProtocolID() {
 		if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_protocol_id: ", p), err)
 		}
-		if err := oprot.WriteI32(ctx, int32(*p._protocolID)); err != nil {
+		if err := oprot.WriteI32(ctx, int32(*p.XProtocolID)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._protocol_id (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13291,11 +13291,11 @@ func (p *Filter) writeField4(ctx context.Context, oprot thrift.TProtocol) (err e
 }
 
 func (p *Filter) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_remark() {
+	if p.IsSetXRemark() {
 		if err := oprot.WriteFieldBegin(ctx, "_remark", thrift.STRING, 5); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:_remark: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._remark)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRemark)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._remark (5) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13388,38 +13388,38 @@ func (p *Filter) Equals(other *Filter) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._legacyAlias != other._legacyAlias {
-		if p._legacyAlias == nil || other._legacyAlias == nil {
+	if p.XLegacyAlias != other.XLegacyAlias {
+		if p.XLegacyAlias == nil || other.XLegacyAlias == nil {
 			return false
 		}
-		if *p._legacyAlias != *other._legacyAlias {
-			return false
-		}
-	}
-	if p._protocol != other._protocol {
-		if p._protocol == nil || other._protocol == nil {
-			return false
-		}
-		if *p._protocol != *other._protocol {
+		if *p.XLegacyAlias != *other.XLegacyAlias {
 			return false
 		}
 	}
-	if p._protocolID != other._protocolID {
-		if p._protocolID == nil || other._protocolID == nil {
+	if p.XProtocol != other.XProtocol {
+		if p.XProtocol == nil || other.XProtocol == nil {
 			return false
 		}
-		if *p._protocolID != *other._protocolID {
+		if *p.XProtocol != *other.XProtocol {
 			return false
 		}
 	}
-	if p._remark != other._remark {
-		if p._remark == nil || other._remark == nil {
+	if p.XProtocolID != other.XProtocolID {
+		if p.XProtocolID == nil || other.XProtocolID == nil {
 			return false
 		}
-		if *p._remark != *other._remark {
+		if *p.XProtocolID != *other.XProtocolID {
+			return false
+		}
+	}
+	if p.XRemark != other.XRemark {
+		if p.XRemark == nil || other.XRemark == nil {
+			return false
+		}
+		if *p.XRemark != *other.XRemark {
 			return false
 		}
 	}
@@ -13482,16 +13482,16 @@ func (p *Filter) Validate() error {
 }
 
 // Attributes:
-//   - _description
-//   - _protocol
-//   - _protocolID
-//   - _revision
+//   - XDescription
+//   - XProtocol
+//   - XProtocolID
+//   - XRevision
 //   - Objects
 type Filters struct {
-	_description string             `thrift:"_description,1" db:"_description" json:"_description"`
-	_protocol    *string            `thrift:"_protocol,2" db:"_protocol" json:"_protocol,omitempty"`
-	_protocolID  *Protocol          `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id,omitempty"`
-	_revision    *string            `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
+	XDescription string             `thrift:"_description,1" db:"_description" json:"_description"`
+	XProtocol    *string            `thrift:"_protocol,2" db:"_protocol" json:"_protocol,omitempty"`
+	XProtocolID  *Protocol          `thrift:"_protocol_id,3" db:"_protocol_id" json:"_protocol_id,omitempty"`
+	XRevision    *string            `thrift:"_revision,4" db:"_revision" json:"_revision,omitempty"`
 	Objects      map[string]*Filter `thrift:"objects,5" db:"objects" json:"objects"`
 }
 
@@ -13499,51 +13499,51 @@ func NewFilters() *Filters {
 	return &Filters{}
 }
 
-func (p *Filters) Get_description() string {
-	return p._description
+func (p *Filters) GetXDescription() string {
+	return p.XDescription
 }
 
-var Filters__protocol_DEFAULT string
+var Filters_XProtocol_DEFAULT string
 
-func (p *Filters) Get_protocol() string {
-	if !p.IsSet_protocol() {
-		return Filters__protocol_DEFAULT
+func (p *Filters) GetXProtocol() string {
+	if !p.IsSetXProtocol() {
+		return Filters_XProtocol_DEFAULT
 	}
-	return *p._protocol
+	return *p.XProtocol
 }
 
-var Filters__protocolID_DEFAULT Protocol
+var Filters_XProtocolID_DEFAULT Protocol
 
-func (p *Filters) Get_protocolID() Protocol {
-	if !p.IsSet_protocolID() {
-		return Filters__protocolID_DEFAULT
+func (p *Filters) GetXProtocolID() Protocol {
+	if !p.IsSetXProtocolID() {
+		return Filters_XProtocolID_DEFAULT
 	}
-	return *p._protocolID
+	return *p.XProtocolID
 }
 
-var Filters__revision_DEFAULT string
+var Filters_XRevision_DEFAULT string
 
-func (p *Filters) Get_revision() string {
-	if !p.IsSet_revision() {
-		return Filters__revision_DEFAULT
+func (p *Filters) GetXRevision() string {
+	if !p.IsSetXRevision() {
+		return Filters_XRevision_DEFAULT
 	}
-	return *p._revision
+	return *p.XRevision
 }
 
 func (p *Filters) GetObjects() map[string]*Filter {
 	return p.Objects
 }
 
-func (p *Filters) IsSet_protocol() bool {
-	return p._protocol != nil
+func (p *Filters) IsSetXProtocol() bool {
+	return p.XProtocol != nil
 }
 
-func (p *Filters) IsSet_protocolID() bool {
-	return p._protocolID != nil
+func (p *Filters) IsSetXProtocolID() bool {
+	return p.XProtocolID != nil
 }
 
-func (p *Filters) IsSet_revision() bool {
-	return p._revision != nil
+func (p *Filters) IsSetXRevision() bool {
+	return p.XRevision != nil
 }
 
 func (p *Filters) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -13633,7 +13633,7 @@ func (p *Filters) ReadField1(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -13642,7 +13642,7 @@ func (p *Filters) ReadField2(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 2: ", err)
 	} else {
-		p._protocol = &v
+		p.XProtocol = &v
 	}
 	return nil
 }
@@ -13652,7 +13652,7 @@ func (p *Filters) ReadField3(ctx context.Context, iprot thrift.TProtocol) error 
 		return thrift.PrependError("error reading field 3: ", err)
 	} else {
 		temp := Protocol(v)
-		p._protocolID = &temp
+		p.XProtocolID = &temp
 	}
 	return nil
 }
@@ -13661,7 +13661,7 @@ func (p *Filters) ReadField4(ctx context.Context, iprot thrift.TProtocol) error 
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 4: ", err)
 	} else {
-		p._revision = &v
+		p.XRevision = &v
 	}
 	return nil
 }
@@ -13731,7 +13731,7 @@ func (p *Filters) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13741,11 +13741,11 @@ func (p *Filters) writeField1(ctx context.Context, oprot thrift.TProtocol) (err 
 }
 
 func (p *Filters) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_protocol() {
+	if p.IsSetXProtocol() {
 		if err := oprot.WriteFieldBegin(ctx, "_protocol", thrift.STRING, 2); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:_protocol: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._protocol)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XProtocol)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._protocol (2) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13756,11 +13756,11 @@ func (p *Filters) writeField2(ctx context.Context, oprot thrift.TProtocol) (err 
 }
 
 func (p *Filters) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_protocolID() {
+	if p.IsSetXProtocolID() {
 		if err := oprot.WriteFieldBegin(ctx, "_protocol_id", thrift.I32, 3); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:_protocol_id: ", p), err)
 		}
-		if err := oprot.WriteI32(ctx, int32(*p._protocolID)); err != nil {
+		if err := oprot.WriteI32(ctx, int32(*p.XProtocolID)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._protocol_id (3) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13771,11 +13771,11 @@ func (p *Filters) writeField3(ctx context.Context, oprot thrift.TProtocol) (err 
 }
 
 func (p *Filters) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSet_revision() {
+	if p.IsSetXRevision() {
 		if err := oprot.WriteFieldBegin(ctx, "_revision", thrift.STRING, 4); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:_revision: ", p), err)
 		}
-		if err := oprot.WriteString(ctx, string(*p._revision)); err != nil {
+		if err := oprot.WriteString(ctx, string(*p.XRevision)); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T._revision (4) field write error: ", p), err)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -13815,30 +13815,30 @@ func (p *Filters) Equals(other *Filters) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
-	if p._protocol != other._protocol {
-		if p._protocol == nil || other._protocol == nil {
+	if p.XProtocol != other.XProtocol {
+		if p.XProtocol == nil || other.XProtocol == nil {
 			return false
 		}
-		if *p._protocol != *other._protocol {
-			return false
-		}
-	}
-	if p._protocolID != other._protocolID {
-		if p._protocolID == nil || other._protocolID == nil {
-			return false
-		}
-		if *p._protocolID != *other._protocolID {
+		if *p.XProtocol != *other.XProtocol {
 			return false
 		}
 	}
-	if p._revision != other._revision {
-		if p._revision == nil || other._revision == nil {
+	if p.XProtocolID != other.XProtocolID {
+		if p.XProtocolID == nil || other.XProtocolID == nil {
 			return false
 		}
-		if *p._revision != *other._revision {
+		if *p.XProtocolID != *other.XProtocolID {
+			return false
+		}
+	}
+	if p.XRevision != other.XRevision {
+		if p.XRevision == nil || other.XRevision == nil {
+			return false
+		}
+		if *p.XRevision != *other.XRevision {
 			return false
 		}
 	}
@@ -14354,11 +14354,11 @@ func (p *PolicyFilters) Validate() error {
 }
 
 // Attributes:
-//   - _description
+//   - XDescription
 //   - Definitions
 //   - Filters
 type PolicyConfig struct {
-	_description string             `thrift:"_description,1" db:"_description" json:"_description"`
+	XDescription string             `thrift:"_description,1" db:"_description" json:"_description"`
 	Definitions  *PolicyDefinitions `thrift:"definitions,2" db:"definitions" json:"definitions"`
 	Filters      *PolicyFilters     `thrift:"filters,3" db:"filters" json:"filters"`
 }
@@ -14367,8 +14367,8 @@ func NewPolicyConfig() *PolicyConfig {
 	return &PolicyConfig{}
 }
 
-func (p *PolicyConfig) Get_description() string {
-	return p._description
+func (p *PolicyConfig) GetXDescription() string {
+	return p.XDescription
 }
 
 var PolicyConfig_Definitions_DEFAULT *PolicyDefinitions
@@ -14464,7 +14464,7 @@ func (p *PolicyConfig) ReadField1(ctx context.Context, iprot thrift.TProtocol) e
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 1: ", err)
 	} else {
-		p._description = v
+		p.XDescription = v
 	}
 	return nil
 }
@@ -14518,7 +14518,7 @@ func (p *PolicyConfig) writeField1(ctx context.Context, oprot thrift.TProtocol) 
 	if err := oprot.WriteFieldBegin(ctx, "_description", thrift.STRING, 1); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:_description: ", p), err)
 	}
-	if err := oprot.WriteString(ctx, string(p._description)); err != nil {
+	if err := oprot.WriteString(ctx, string(p.XDescription)); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T._description (1) field write error: ", p), err)
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
@@ -14563,7 +14563,7 @@ func (p *PolicyConfig) Equals(other *PolicyConfig) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p._description != other._description {
+	if p.XDescription != other.XDescription {
 		return false
 	}
 	if !p.Definitions.Equals(other.Definitions) {
