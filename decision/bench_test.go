@@ -73,7 +73,7 @@ func BenchmarkBuildGrid(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			clear(c.areas["A"].trees)
-			c.built, c.rib = false, newRIB()
+			c.built = false
 			c.build(epoch)
 		}
 	})

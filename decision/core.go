@@ -34,7 +34,7 @@ type core struct {
 // nearer to the link, packets can travel in a circle between the two until the nearer one has caught up. So routes change
 // from the link outwards: a node waits for holdStep with each hop that it is away, at most for holdMax, before it gives up
 // a route that works for one that is better. (RFC 6976 orders all changes of a forwarding table so.) Nothing waits when a
-// link has failed or a route is new.
+// link has failed, when a link of this node's own has come up, or when there was no computed route before.
 const (
 	holdStep = 30 * time.Millisecond
 	holdMax  = 300 * time.Millisecond
@@ -48,7 +48,7 @@ func (c *core) due(now time.Time) bool {
 // pending is what has changed since the last build.
 type pending struct {
 	full     bool // everything must be computed again
-	worse    bool // and not only because links have come up or become cheaper
+	worse    bool // and not only because links of others have come up or become cheaper
 	prefixes map[netip.Prefix]struct{}
 	perf     []lsdb.PerfEvent // the oldest chain of time stamps
 }
@@ -62,7 +62,7 @@ func newCore(cfg *config.Config) *core {
 		},
 		me: cfg.NodeName, myAreas: cfg.AreaIDs(), perf: cfg.LinkMonitor.PerfMeasurement,
 		areas: map[string]*linkState{}, prefixes: prefixState{}, static: map[netip.Prefix]msg.Route{},
-		rib: newRIB(), pending: pending{prefixes: map[netip.Prefix]struct{}{}},
+		rib: newRIB(0), pending: pending{prefixes: map[netip.Prefix]struct{}{}},
 	}
 }
 
@@ -81,9 +81,9 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 		var err error
 		switch {
 		case strings.HasPrefix(k.Key, lsdb.AdjPrefix):
-			err = c.applyAdjacencies(k.Area, v.Data, now)
+			err = c.applyAdjacencies(k, v.Data, now)
 		case strings.HasPrefix(k.Key, lsdb.PrefixPrefix):
-			err = c.applyPrefix(k.Area, v.Data, now)
+			err = c.applyPrefix(k, v.Data, now)
 		}
 		if err != nil {
 			c.tally.errors++
@@ -91,11 +91,11 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 		}
 	}
 	for k := range pub.Expired {
-		if node, ok := lsdb.ParseAdjKey(k.Key); ok {
+		if node, ok := strings.CutPrefix(k.Key, lsdb.AdjPrefix); ok {
 			if ls := c.areas[k.Area]; ls != nil && ls.remove(node).topology {
 				c.changedAll(true, nil, now)
 			}
-		} else if node, p, ok := lsdb.ParsePrefixKey(k.Key); ok {
+		} else if node, p, ok := parsePrefixKey(k.Key); ok {
 			if c.prefixes.remove(NodeArea{node, k.Area}, p) {
 				c.changed(p, nil, now)
 			}
@@ -104,7 +104,9 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 	return problems
 }
 
-func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
+// applyAdjacencies takes what an adj: key says. A key speaks for the node that it names and no other: its end is all that
+// takes back what it said, so that what others say under it would stay for ever.
+func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error {
 	db, err := lsdb.ParseAdjacencyDatabase(data)
 	if err != nil {
 		return err
@@ -112,7 +114,11 @@ func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
 	if db.Node == "" {
 		return fmt.Errorf("adjacency database names no node")
 	}
+	if k.Key != lsdb.AdjKey(db.Node) {
+		return fmt.Errorf("adjacency database of %q under the key of another node", db.Node)
+	}
 	c.tally.adjDBs++
+	area := k.Area
 	db.Area = area
 	perf := db.PerfEvents
 	ls := c.areas[area]
@@ -123,7 +129,7 @@ func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
 	}
 	change, ignored := ls.update(db)
 	if mine := change.attributes && db.Node == c.me; change.topology || mine {
-		c.changedAll(change.worse || mine, perf, now)
+		c.changedAll(change.worse || mine || c.mine(ls, db.Node, change.better), perf, now)
 		c.hold(ls, db.Node, change, now)
 	}
 	if ignored > 0 {
@@ -132,7 +138,8 @@ func (c *core) applyAdjacencies(area string, data []byte, now time.Time) error {
 	return nil
 }
 
-func (c *core) applyPrefix(area string, data []byte, now time.Time) error {
+// applyPrefix takes what a prefix: key says, which speaks for one node and prefix only.
+func (c *core) applyPrefix(k msg.AreaKey, data []byte, now time.Time) error {
 	db, err := lsdb.ParsePrefixDatabase(data)
 	if err != nil {
 		return err
@@ -140,8 +147,11 @@ func (c *core) applyPrefix(area string, data []byte, now time.Time) error {
 	if db.Node == "" {
 		return fmt.Errorf("prefix database names no node")
 	}
+	if node, p, ok := parsePrefixKey(k.Key); !ok || node != db.Node || p != db.Entry.Prefix {
+		return fmt.Errorf("advertisement of %v by %q under the key of another prefix or node", db.Entry.Prefix, db.Node)
+	}
 	c.tally.prefixDBs++
-	from := NodeArea{db.Node, area}
+	from := NodeArea{db.Node, k.Area}
 	var changed bool
 	if db.Delete || c.redistributed(db) {
 		changed = c.prefixes.remove(from, db.Entry.Prefix)
@@ -152,6 +162,18 @@ func (c *core) applyPrefix(area string, data []byte, now time.Time) error {
 		c.changed(db.Entry.Prefix, db.PerfEvents, now)
 	}
 	return nil
+}
+
+// parsePrefixKey returns the node and the masked prefix that a prefix: key names. Unlike lsdb.ParsePrefixKey it takes any
+// node name: what such a node says is understood, and forgotten when its key expires.
+func parsePrefixKey(key string) (node string, p netip.Prefix, ok bool) {
+	rest, ok := strings.CutPrefix(key, lsdb.PrefixPrefix)
+	at := strings.LastIndex(rest, ":[")
+	if !ok || at < 0 || !strings.HasSuffix(rest, "]") {
+		return "", netip.Prefix{}, false
+	}
+	p, err := netip.ParsePrefix(rest[at+2 : len(rest)-1])
+	return rest[:at], p.Masked(), err == nil
 }
 
 // redistributed reports whether this node advertises a prefix only on behalf of another of its areas: that is no reason
@@ -196,14 +218,25 @@ func (c *core) changedAll(worse bool, perf []lsdb.PerfEvent, now time.Time) {
 	c.keepPerf(perf, now)
 }
 
-// hold decides how long better routes have to wait after a change of a node's links. A wait that runs is not extended, so
-// that a network that does not come to rest holds up nothing for long.
+// mine reports whether better links, those of node to the given others, are this node's own.
+func (c *core) mine(ls *linkState, node string, better []int32) bool {
+	me, known := ls.ids[c.me]
+	return len(better) > 0 && known && (node == c.me || slices.Contains(better, me))
+}
+
+// hold decides how long better routes have to wait after a change of a node's links. What is worse ends the wait (see
+// build). A wait that runs is shortened by links that are nearer but never extended, so that a network that does not come
+// to rest holds up nothing for long.
 func (c *core) hold(ls *linkState, node string, change change, now time.Time) {
-	if change.worse || len(change.better) == 0 || !c.held.IsZero() {
+	if !c.built || c.pending.worse || len(change.better) == 0 {
 		return
 	}
-	if n := ls.hops(append(change.better, ls.ids[node])); n > 0 {
-		c.held = now.Add(min(time.Duration(n)*holdStep, holdMax))
+	n := ls.hops(append(change.better, ls.ids[node]), int(holdMax/holdStep))
+	if n == 0 {
+		return // nothing that this node can reach
+	}
+	if until := now.Add(time.Duration(n) * holdStep); c.held.IsZero() || until.Before(c.held) {
+		c.held = until
 	}
 }
 
@@ -229,7 +262,12 @@ func (c *core) runSPF() { c.newSolver(c.me) }
 // build brings the routes up to date. The first call returns the complete table; later ones what has changed, which may
 // be nothing.
 func (c *core) build(now time.Time) msg.RouteUpdate {
-	d := newDelta()
+	room := 0
+	if !c.built {
+		room = len(c.prefixes) + len(c.static)
+		c.rib = newRIB(room)
+	}
+	d := newDelta(room)
 	s, known := c.newSolver(c.me)
 	hold := c.built && !c.pending.worse && now.Before(c.held)
 	if !hold && !c.held.IsZero() {
@@ -250,17 +288,23 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 			}
 		}
 	}
-	u := msg.RouteUpdate{Update: d.update, Delete: d.delete}
+	if !c.rib.withheld {
+		c.held = time.Time{} // nothing waits
+	}
+	u := msg.RouteUpdate{Full: !c.built, Update: d.update, Delete: d.delete}
 	reason := "DECISION_DEBOUNCE"
-	if !c.built {
-		u = msg.RouteUpdate{Full: true, Update: c.rib.all()}
+	if u.Full {
 		reason = "INITIALIZATION"
 	}
-	if c.pending.perf != nil {
+	next := pending{prefixes: map[netip.Prefix]struct{}{}}
+	switch {
+	case c.pending.perf == nil:
+	case c.rib.withheld && len(u.Update)+len(u.Delete) == 0:
+		next.perf = c.pending.perf // for when the better routes are taken
+	default:
 		u.PerfEvents = c.stamp(c.pending.perf, reason, now)
 	}
-	c.built = true
-	c.pending = pending{prefixes: map[netip.Prefix]struct{}{}}
+	c.built, c.pending = true, next
 	return u
 }
 

@@ -157,6 +157,29 @@ func TestGarbageLeavesOldContentInForce(t *testing.T) {
 	}
 }
 
+// TestKeysSpeakForThemselves: what a key says of another node or prefix would outlive the key, and could be repeated for
+// ever new names.
+func TestKeysSpeakForThemselves(t *testing.T) {
+	b := ring(t)
+	b.build(epoch)
+	nodes, prefixes := len(b.areas["A"].ids), len(b.prefixes)
+	pub := newPublication()
+	for key, data := range map[string][]byte{
+		lsdb.AdjKey("2"):                lsdb.AdjacencyDatabase{Node: "17"}.Marshal(),
+		lsdb.PrefixKey("2", prefix(p2)): lsdb.PrefixDatabase{Node: "17", Entry: lsdb.PrefixEntry{Prefix: prefix(p2)}}.Marshal(),
+		lsdb.PrefixKey("3", prefix(p3)): lsdb.PrefixDatabase{Node: "3", Entry: lsdb.PrefixEntry{Prefix: prefix("10.0.0.0/8")}}.Marshal(),
+		"prefix:4":                      lsdb.PrefixDatabase{Node: "4", Entry: lsdb.PrefixEntry{Prefix: prefix(p3)}}.Marshal(),
+	} {
+		pub.KeyVals[msg.AreaKey{Area: "A", Key: key}] = value(data)
+	}
+	if problems := b.apply(pub, epoch); len(problems) != 4 || b.tally.errors != 4 || b.pending.any() {
+		t.Errorf("problems %v, %d counted, pending %v", problems, b.tally.errors, b.pending)
+	}
+	if len(b.areas["A"].ids) != nodes || len(b.prefixes) != prefixes {
+		t.Errorf("%d nodes and %d prefixes, want %d and %d", len(b.areas["A"].ids), len(b.prefixes), nodes, prefixes)
+	}
+}
+
 func TestPerfEvents(t *testing.T) {
 	b := ring(t, func(c *config.Config) { c.LinkMonitor.PerfMeasurement = true })
 	chain := func(ms int64) []lsdb.PerfEvent {

@@ -232,27 +232,37 @@ func compareEdges(old, now *vertex) (c change) {
 	return c
 }
 
-// hops returns over how many links at least the nearest of the given nodes is away from me; 0 if it is me, or if none of
-// them can be reached.
-func (ls *linkState) hops(nodes []int32) int {
+// hops returns over how many links at least the nearest of the given nodes is away from me: 0 if none of them can be
+// reached, 1 if it is me, limit if it is further than that.
+func (ls *linkState) hops(nodes []int32, limit int) int {
 	me, ok := ls.ids[ls.me]
-	if !ok || slices.Contains(nodes, me) {
+	if !ok {
 		return 0
 	}
-	seen := map[int32]bool{me: true}
+	const seen, wanted = 1, 2
+	mark := make([]uint8, len(ls.vertices))
+	for _, id := range nodes {
+		mark[id] = wanted
+	}
+	if mark[me] == wanted {
+		return 1
+	}
+	mark[me] = seen
 	ring := []int32{me}
 	for n := 1; len(ring) > 0; n++ {
+		if n == limit {
+			return limit
+		}
 		var next []int32
 		for _, id := range ring {
-			for _, e := range ls.vertices[id].out {
-				if !e.up || seen[e.to] {
-					continue
-				}
-				if slices.Contains(nodes, e.to) {
+			for _, a := range ls.graph[id].out {
+				switch mark[a.to] {
+				case wanted:
 					return n
+				case 0:
+					mark[a.to] = seen
+					next = append(next, a.to)
 				}
-				seen[e.to] = true
-				next = append(next, e.to)
 			}
 		}
 		ring = next

@@ -10,11 +10,14 @@ import (
 type rib struct {
 	routes map[netip.Prefix]*ribEntry
 	round  uint64
+	kept   int // how many routes have been put since begin
+
+	withheld bool // the last complete table holds routes that were kept although there were better ones
 }
 
 type ribEntry struct {
 	route msg.Route
-	round uint64 // of the last complete table that held it
+	round uint64 // of the last complete table that had it
 }
 
 // delta is the difference between two tables.
@@ -23,21 +26,22 @@ type delta struct {
 	delete map[netip.Prefix]msg.DeleteReason
 }
 
-func newRIB() *rib { return &rib{routes: map[netip.Prefix]*ribEntry{}} }
+func newRIB(room int) *rib { return &rib{routes: make(map[netip.Prefix]*ribEntry, room)} }
 
-func newDelta() delta {
-	return delta{update: map[netip.Prefix]msg.Route{}, delete: map[netip.Prefix]msg.DeleteReason{}}
+func newDelta(room int) delta {
+	return delta{update: make(map[netip.Prefix]msg.Route, room), delete: map[netip.Prefix]msg.DeleteReason{}}
 }
 
-// put makes r the route for its prefix, and notes it in d if that is news. With hold a route that is there keeps its next
-// hops.
+// put makes r the route for its prefix, and notes it in d if that is news. With hold a computed route that is there keeps
+// its next hops; a static one, which bears no node's name, gives way to a computed one at once.
 func (t *rib) put(r msg.Route, hold bool, d delta) {
 	e := t.routes[r.Prefix]
+	t.kept++
 	switch {
 	case e == nil:
 		t.routes[r.Prefix] = &ribEntry{route: r, round: t.round}
-	case hold && !e.route.SameForwarding(r):
-		e.round = t.round
+	case hold && e.route.BestNode != "" && !e.route.SameForwarding(r):
+		e.round, t.withheld = t.round, true
 		return
 	case e.route.Equal(r):
 		e.round = t.round
@@ -57,22 +61,16 @@ func (t *rib) drop(p netip.Prefix, d delta, why func(netip.Prefix) msg.DeleteRea
 }
 
 // begin starts a complete table: routes not put again until finish are dropped there.
-func (t *rib) begin() { t.round++ }
+func (t *rib) begin() { t.round, t.kept, t.withheld = t.round+1, 0, false }
 
-// finish ends a complete table.
+// finish ends a complete table. Each prefix was put once at most.
 func (t *rib) finish(d delta, why func(netip.Prefix) msg.DeleteReason) {
+	if t.kept == len(t.routes) {
+		return
+	}
 	for p, e := range t.routes {
 		if e.round != t.round {
 			t.drop(p, d, why)
 		}
 	}
-}
-
-// all returns the whole table.
-func (t *rib) all() map[netip.Prefix]msg.Route {
-	all := make(map[netip.Prefix]msg.Route, len(t.routes))
-	for p, e := range t.routes {
-		all[p] = e.route
-	}
-	return all
 }

@@ -286,3 +286,45 @@ func TestQuestions(t *testing.T) {
 		}
 	})
 }
+
+// TestBetterRoutesComeWithoutAnotherEvent: the shell wakes up when the wait is over, also after a change of prefixes
+// meanwhile, and a link that fails does not wait for that.
+func TestBetterRoutesComeWithoutAnotherEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t)
+		s.link("A", "1", "2", 0, 10, 10)
+		s.link("A", "1", "3", 0, 50, 50)
+		s.link("A", "2", "3", 0, 50, 50)
+		s.publishAll(true)
+		s.Peers.Push(peers())
+		s.advertisePrefix("A", "3", p3)
+		if u, ok := s.update(); !ok || routesIn(u) != "+"+p3+" 50 to-3-0" {
+			t.Fatalf("first: %v %v", ok, deltaText(u))
+		}
+		time.Sleep(time.Second)
+		start := time.Now()
+		s.link("A", "2", "3", 1, 5, 5)
+		s.publishAll(true)
+		s.wantNothing(t)
+		time.Sleep(holdStep / 2)
+		s.advertisePrefix("A", "2", p2)
+		if u, ok := s.update(); !ok || routesIn(u) != "+"+p2+" 10 to-2-0" {
+			t.Errorf("a new prefix: %v %v", ok, deltaText(u))
+		}
+		<-s.Routes.C() // of the prefix
+		<-s.Routes.C()
+		due := holdStep/2 + 2*s.Config.Decision.DebounceMin // the second build within a burst
+		if u, _ := s.update(); routesIn(u) != "+"+p3+" 15 to-2-0" || time.Since(start) != max(holdStep, due) {
+			t.Errorf("after %v: %v", time.Since(start), deltaText(u))
+		}
+		time.Sleep(time.Second)
+		s.link("A", "2", "3", 2, 1, 1)
+		s.adj("A", "1", "2", 0).Metric = 11
+		s.publishAll(true)
+		if u, ok := s.update(); !ok || routesIn(u) != "+"+p2+" 11 to-2-0 +"+p3+" 12 to-2-0" {
+			t.Errorf("something worse as well: %v %v", ok, deltaText(u))
+		}
+	})
+}
+
+func routesIn(u msg.RouteUpdate) string { return strings.Join(deltaText(u), " ") }

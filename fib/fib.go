@@ -51,6 +51,8 @@ type Fib struct {
 	table          *table
 	repairAt       time.Time // when the table is to be compared
 	repairNotBy    time.Time // no comparison before
+	hurryNotBy     time.Time // what failed is not tried out of turn before
+	hurryDue       bool      // it has to be, with the next comparison
 	announced      bool      // FIBSynced has been reached
 	convergingFrom int64     // Unix milliseconds of the oldest time stamp of updates not programmed yet; 0: none
 }
@@ -168,12 +170,23 @@ func (f *Fib) wake() (time.Time, bool) {
 	return at, ok
 }
 
-// invalidate notes that the table may have changed. What failed may work now and is tried at once.
+// invalidate notes that the table may have changed. What failed may work now and is tried at once, or if that has just
+// been done, with the next comparison: an interface that flaps must not undo the backoff.
 func (f *Fib) invalidate() {
-	f.table.hurry()
-	if at := time.Now().Add(repairDelay); at.Before(f.repairAt) {
+	now := time.Now()
+	if now.Before(f.hurryNotBy) {
+		f.hurryDue = true
+	} else {
+		f.hurry(now)
+	}
+	if at := now.Add(repairDelay); at.Before(f.repairAt) {
 		f.repairAt = at
 	}
+}
+
+func (f *Fib) hurry(now time.Time) {
+	f.hurryDue, f.hurryNotBy = false, now.Add(repairPause)
+	f.table.hurry()
 }
 
 func (f *Fib) repairTime() time.Time {
@@ -206,6 +219,9 @@ func (f *Fib) reconcile(ctx context.Context) {
 		f.repairAt = f.table.syncDue
 		f.opts.Log.Warn("cannot read the forwarding table; trying again", zap.Error(err), zap.Duration("in", f.table.syncDue.Sub(now)))
 		return
+	}
+	if f.hurryDue {
+		f.hurry(now)
 	}
 	if repaired := f.table.reconcile(dump); repaired > 0 {
 		f.opts.Counters.Sum(counterRepairedRoutes, int64(repaired))

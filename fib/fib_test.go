@@ -290,6 +290,30 @@ func TestRunHurriesWhenTold(t *testing.T) {
 	})
 }
 
+// TestStormsOfNoticesDoNotUndoTheBackoff: what keeps failing is not tried again with every notice, and yet soon after the
+// last one.
+func TestStormsOfNoticesDoNotUndoTheBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, 0)
+		r.set(func(k *flaky) { k.bad[prefix(1)] = true })
+		r.push(full(route(1, 1)))
+		r.after(20 * time.Second)
+		before := r.counter(counterFailedRoutes + ".sum")
+		for range 1000 {
+			r.kernel.Disturb(func(map[netip.Prefix]msg.Route) {})
+			r.after(time.Millisecond)
+		}
+		if n := r.counter(counterFailedRoutes+".sum") - before; n < 5 || n > 12 {
+			t.Errorf("%d tries in a second", n)
+		}
+		r.set(func(k *flaky) { delete(k.bad, prefix(1)) })
+		r.kernel.Disturb(func(map[netip.Prefix]msg.Route) {})
+		r.after(2 * repairPause)
+		r.expect(route(1, 1))
+		r.end()
+	})
+}
+
 func TestRunRepairsFromTimeToTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, 0)

@@ -194,6 +194,7 @@ func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
 			t.queue(e, deleteNow)
 		case !e.wanted: // on its way out
 		case e.stands(e.want):
+			e.have = e.want.NextHops // the same, without keeping the dump's in memory
 			t.settle(e)
 			t.ack(e)
 		case e.job == settled:
@@ -235,7 +236,8 @@ type batch struct {
 func (b batch) empty() bool { return len(b.update) == 0 && len(b.del) == 0 }
 
 // next returns what to do now, at most limit routes. New routes come first, but a quarter of the batch is kept for those
-// that failed before, so that neither can starve the other. Nothing is deleted before every new route has been tried.
+// that failed before, and once there are no new ones a quarter for deletes, so that none can starve another. Nothing is
+// deleted before every new route has been tried.
 func (t *table) next(now time.Time, limit int) (b batch) {
 	if !t.known {
 		return b
@@ -255,10 +257,17 @@ func (t *table) next(now time.Time, limit int) (b batch) {
 				limit--
 			}
 		}
+		if len(*list) == 0 {
+			*list = nil // gives back its memory
+		}
 	}
 	update := func(e *entry) { b.update = append(b.update, e.want) }
 	take(&t.first, firstTry, share, update)
-	take(&t.second, secondTry, limit-len(b.update), update)
+	share = limit - len(b.update)
+	if len(t.first) == 0 && t.pending(deleteNow) {
+		share -= min(share, limit/4)
+	}
+	take(&t.second, secondTry, share, update)
 	if len(t.first) == 0 {
 		take(&t.deletes, deleteNow, limit-len(b.update), func(e *entry) { b.del = append(b.del, e.want.Prefix) })
 	}

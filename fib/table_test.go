@@ -377,6 +377,23 @@ func TestRetriesAndNewRoutesShare(t *testing.T) {
 	}
 }
 
+// TestRetriesAndDeletesShare: more routes that fail than fit into a batch do not keep stale routes in the table for ever.
+func TestRetriesAndDeletesShare(t *testing.T) {
+	b := newBench(t, 0)
+	b.update(full(route(1000, 1)))
+	b.run()
+	b.fail = func(p netip.Prefix) bool { return p != prefix(1000) }
+	for i := range 100 {
+		b.update(delta(route(i, 1)))
+	}
+	b.run()
+	b.update(without(msg.Unreachable, 1000))
+	b.now = b.now.Add(minBackoff)
+	if work := b.table.next(b.now, 40); len(work.update) != 30 || len(work.del) != 1 {
+		t.Errorf("%d retries and %d deletes in a batch of 40, want 30 and 1", len(work.update), len(work.del))
+	}
+}
+
 func TestSyncErrorStartsAgain(t *testing.T) {
 	b := newBench(t, 0, route(9, 1))
 	b.update(full(route(1, 1)))

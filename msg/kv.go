@@ -29,6 +29,9 @@ type KeyRequests map[AreaKey]KeyRequest
 
 // MergeKeyRequests lets the latest request for each key win.
 func MergeKeyRequests(waiting, next KeyRequests) KeyRequests {
+	if waiting == nil {
+		return next
+	}
 	maps.Copy(waiting, next)
 	return waiting
 }

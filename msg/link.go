@@ -67,7 +67,7 @@ type NeighborUpdate struct {
 func MergeNeighbors(waiting, next NeighborUpdate) NeighborUpdate {
 	for _, e := range next.Events {
 		waiting.Events = slices.DeleteFunc(waiting.Events, func(w NeighborEvent) bool {
-			same := w.Node == e.Node && w.IfName == e.IfName
+			same := w.Node == e.Node && w.IfName == e.IfName && w.Area == e.Area
 			return same && (e.Type == NeighborDown || e.Type == NeighborRTTChange && w.Type == e.Type)
 		})
 		waiting.Events = append(waiting.Events, e)

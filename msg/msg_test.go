@@ -21,6 +21,7 @@ func TestMergeNeighbors(t *testing.T) {
 	event := func(kind msg.NeighborEventType, node string) msg.NeighborEvent {
 		return msg.NeighborEvent{Type: kind, Node: node, IfName: "eth0"}
 	}
+	inB := func(e msg.NeighborEvent) msg.NeighborEvent { e.Area = "B"; return e }
 	up, down, rtt := msg.NeighborUp, msg.NeighborDown, msg.NeighborRTTChange
 	for _, tt := range []struct {
 		name          string
@@ -30,6 +31,7 @@ func TestMergeNeighbors(t *testing.T) {
 		{"different neighbours keep their order", []msg.NeighborEvent{event(up, "a")}, []msg.NeighborEvent{event(up, "b")}, []msg.NeighborEvent{event(up, "a"), event(up, "b")}},
 		{"a down makes an earlier up irrelevant", []msg.NeighborEvent{event(up, "a")}, []msg.NeighborEvent{event(down, "a")}, []msg.NeighborEvent{event(down, "a")}},
 		{"a down and a later up both count", []msg.NeighborEvent{event(down, "a")}, []msg.NeighborEvent{event(up, "a")}, []msg.NeighborEvent{event(down, "a"), event(up, "a")}},
+		{"a neighbour that moves to another area leaves the first", []msg.NeighborEvent{event(down, "a"), inB(event(up, "a"))}, []msg.NeighborEvent{inB(event(down, "a"))}, []msg.NeighborEvent{event(down, "a"), inB(event(down, "a"))}},
 		{"only the last round-trip time counts", []msg.NeighborEvent{event(up, "a"), event(rtt, "a")}, []msg.NeighborEvent{event(rtt, "a")}, []msg.NeighborEvent{event(up, "a"), event(rtt, "a")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,6 +43,16 @@ func TestMergeNeighbors(t *testing.T) {
 	}
 	if !msg.MergeNeighbors(msg.NeighborUpdate{Discovered: true}, msg.NeighborUpdate{}).Discovered {
 		t.Error("Discovered was forgotten")
+	}
+}
+
+// TestMergeOntoNothing: an empty message that waits takes in the next one.
+func TestMergeOntoNothing(t *testing.T) {
+	if got := msg.MergeKeyRequests(nil, msg.KeyRequests{{Key: "adj:a"}: {Op: msg.KeyPersist}}); len(got) != 1 {
+		t.Errorf("key requests: %v", got)
+	}
+	if got := msg.MergePrefixes(nil, msg.PrefixUpdate{lsdb.PrefixLoopback: nil}); len(got) != 1 {
+		t.Errorf("prefixes: %v", got)
 	}
 }
 

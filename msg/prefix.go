@@ -18,6 +18,9 @@ type PrefixOrigin struct {
 
 // MergePrefixes lets the latest set of each type win.
 func MergePrefixes(waiting, next PrefixUpdate) PrefixUpdate {
+	if waiting == nil {
+		return next
+	}
 	maps.Copy(waiting, next)
 	return waiting
 }

@@ -67,3 +67,45 @@ func TestFibOverTheKernel(t *testing.T) {
 	must(t, <-ended)
 	w.expect(want...)
 }
+
+// TestStaleRoutesOverVanishedInterfaces: what an earlier run left over an interface that has gone since is brought into
+// line, or goes.
+func TestStaleRoutesOverVanishedInterfaces(t *testing.T) {
+	w := enter(t)
+	w.apply([]msg.Route{
+		route("192.0.2.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8::/64", "fe80::1 eth0", "fe80::1 eth1"),
+		route("198.51.100.0/24", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth1"),
+		route("203.0.113.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8:2::/64", "fe80::1 eth0", "fe80::1 eth1"),
+	})
+	must(t, vnl.LinkDel(w.link("eth1")))
+	w.p = w.open(testMetric)
+	cfg := &config.Config{Fib: config.Fib{Table: mainTable, Protocol: testProtocol, Metric: testMetric}}
+	routes, init := queue.New(msg.MergeRoutes), monitor.NewInitialization(nil, nil)
+	f := fib.New(fib.Options{Config: cfg, Init: init, Routes: routes, Programmer: w.p, Counters: w.counters})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- f.Run(ctx) }()
+	four, six := route("192.0.2.0/24", "fe80::1 eth0"), route("2001:db8::/64", "fe80::1 eth0")
+	routes.Push(msg.RouteUpdate{Full: true, Update: map[netip.Prefix]msg.Route{four.Prefix: four, six.Prefix: six}})
+	<-init.Done(monitor.FIBSynced)
+	w.expect(shown("192.0.2.0/24", " dev eth0 via fe80::1"), shown("2001:db8::/64", " dev eth0 via fe80::1"))
+
+	// One goes while the agent runs, and nobody asks for other routes: what is left of the next hops is used.
+	w.addLink(1)
+	both := []msg.Route{route("192.0.2.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8::/64", "fe80::1 eth0", "fe80::1 eth1")}
+	routes.Push(msg.RouteUpdate{Update: map[netip.Prefix]msg.Route{four.Prefix: both[0], six.Prefix: both[1]}})
+	shownBoth := " dev eth0 via fe80::1 dev eth1 via fe80::1"
+	eventually(t, "two next hops", func() bool {
+		return fmt.Sprint(w.kernel()) == fmt.Sprint([]string{shown("192.0.2.0/24", shownBoth), shown("2001:db8::/64", shownBoth)})
+	})
+	must(t, vnl.LinkDel(w.link("eth1")))
+	eventually(t, "one next hop is left", func() bool {
+		return fmt.Sprint(w.kernel()) == fmt.Sprint([]string{shown("192.0.2.0/24", " dev eth0 via fe80::1"), shown("2001:db8::/64", " dev eth0 via fe80::1")})
+	})
+	w.addLink(1)
+	eventually(t, "two next hops again", func() bool {
+		return fmt.Sprint(w.kernel()) == fmt.Sprint([]string{shown("192.0.2.0/24", shownBoth), shown("2001:db8::/64", shownBoth)})
+	})
+	cancel()
+	must(t, <-ended)
+}

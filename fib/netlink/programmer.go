@@ -200,8 +200,12 @@ func (p *Programmer) Apply(ctx context.Context, update []msg.Route, del []netip.
 	if err := p.watch.refresh(); err != nil {
 		return nil, err
 	}
-	for prefix := range p.watch.takeForeign() {
+	foreign, lost := p.watch.takeForeign()
+	for prefix := range foreign {
 		delete(p.own, prefix)
+	}
+	if lost {
+		clear(p.own) // what is in the way of a new route is looked at before it is replaced
 	}
 	a := apply{p: p, ctx: ctx, failed: map[netip.Prefix]error{}}
 	if err := a.run(update, del); err != nil {

@@ -403,6 +403,91 @@ func TestLinkDown(t *testing.T) {
 }
 
 // TestOwnTable uses a table whose number does not fit into a byte; the main table stays empty.
+// TestInterfacesAreReadAgainAfterAFailure: a read that fails after lost notifications does not leave the agent without
+// interfaces.
+func TestInterfacesAreReadAgainAfterAFailure(t *testing.T) {
+	w := enter(t)
+	w.p.watch.mu.Lock()
+	good := w.p.watch.request.fd
+	w.p.watch.request.fd = -1
+	err := w.p.watch.readLinks()
+	w.p.watch.mu.Unlock()
+	if err == nil {
+		t.Fatal("read the interfaces from a socket that is none")
+	}
+	r := route("2001:db8::/64", "fe80::1 eth0")
+	if _, err := w.p.Apply(context.Background(), []msg.Route{r}, nil); err == nil {
+		t.Error("programmed without knowing the interfaces")
+	}
+	w.p.watch.mu.Lock()
+	w.p.watch.request.fd = good
+	w.p.watch.mu.Unlock()
+	w.apply([]msg.Route{r})
+	w.expect(shown("2001:db8::/64", " dev eth0 via fe80::1"))
+}
+
+// TestLostNoticeOfForeignReplacement: when notifications were lost, another protocol's route in our place is safe too.
+func TestLostNoticeOfForeignReplacement(t *testing.T) {
+	w := enter(t)
+	r, other := route("2001:db8::/64", "fe80::1 eth0"), route("2001:db8:1::/64", "fe80::1 eth0")
+	w.apply([]msg.Route{r, other})
+	must(t, vnl.RouteReplace(&vnl.Route{Dst: ipNet(r.Prefix), Protocol: 4, Priority: testMetric, Gw: netip.MustParseAddr("fe80::7").AsSlice(),
+		LinkIndex: w.link("eth0").Attrs().Index, Table: mainTable}))
+	theirs := w.kernel()
+	<-w.p.Invalidated()
+	w.p.watch.mu.Lock()
+	clear(w.p.watch.foreign) // as if it had been among what did not fit
+	w.p.watch.lost = true
+	w.p.watch.mu.Unlock()
+	failed, err := w.p.Apply(context.Background(), []msg.Route{r, other}, nil)
+	must(t, err)
+	if len(failed) != 1 || failed[r.Prefix] == nil {
+		t.Errorf("failed = %v", failed)
+	}
+	w.expect(theirs...)
+}
+
+// TestCarrierLost: without carrier, routes stay as they are and can be changed, and are used again afterwards.
+func TestCarrierLost(t *testing.T) {
+	w := enter(t)
+	routes := []msg.Route{
+		route("192.0.2.0/24", "fe80::1 eth0"), route("2001:db8::/64", "fe80::1 eth0"),
+		route("198.51.100.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth0", "fe80::1 eth1"),
+	}
+	w.apply(routes)
+	before, seen := w.kernel(), w.dump()
+	carrier := func(on bool) {
+		if on {
+			must(t, vnl.LinkSetUp(w.link("peer0")))
+		} else {
+			must(t, vnl.LinkSetDown(w.link("peer0")))
+		}
+		eventually(t, "carrier changes", func() bool { return (w.link("eth0").Attrs().RawFlags&unix.IFF_LOWER_UP != 0) == on })
+	}
+	same := func(when string) {
+		t.Helper()
+		w.expect(before...)
+		for p, r := range w.dump() {
+			if !r.SameForwarding(seen[p]) || r.DoNotInstall {
+				t.Errorf("%s: Dump shows %v, before %v", when, r, seen[p])
+			}
+		}
+	}
+	carrier(false)
+	same("without carrier")
+	w.apply([]msg.Route{route("2001:db8::/64", "fe80::1 eth1"), route("198.51.100.0/24", "fe80::1 eth1")})
+	w.apply([]msg.Route{routes[1], routes[2]})
+	same("after changes without carrier")
+	carrier(true)
+	same("with carrier again")
+	for _, to := range []string{"192.0.2.1", "2001:db8::1"} {
+		eventually(t, to+" goes over eth0 again", func() bool {
+			got, err := vnl.RouteGet(net.ParseIP(to))
+			return err == nil && len(got) == 1 && got[0].LinkIndex == w.link("eth0").Attrs().Index
+		})
+	}
+}
+
 func TestOwnTable(t *testing.T) {
 	w := enter(t)
 	p, err := New(Options{Table: 1000, Protocol: testProtocol, Metric: testMetric})

@@ -33,6 +33,8 @@ type watcher struct {
 	index   map[string]uint32
 	links   map[uint32]kernelLink
 	foreign map[netip.Prefix]bool // routes of ours that somebody else deleted or replaced, until takeForeign
+	lost    bool                  // there may be more of them, their notifications having been lost, until takeForeign
+	unread  bool                  // the interfaces could not be read after that
 }
 
 // newWatcher subscribes to the kernel's notifications and reads the interfaces. own is the port of the socket on which
@@ -141,12 +143,16 @@ func (w *watcher) run() {
 }
 
 // refresh takes in all notifications that wait.
-func (w *watcher) refresh() error {
-	return w.raw.Control(func(fd uintptr) {
+func (w *watcher) refresh() (err error) {
+	failed := w.raw.Control(func(fd uintptr) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.drain(int(fd))
+		if w.unread {
+			err = w.readLinks()
+		}
 	})
+	return errors.Join(failed, err)
 }
 
 // lookup returns the index of an interface.
@@ -167,16 +173,13 @@ func (w *watcher) name(index uint32) string {
 	return fmt.Sprintf("interface/%d", index)
 }
 
-// takeForeign returns the prefixes where what stands is no longer ours, since the last call.
-func (w *watcher) takeForeign() map[netip.Prefix]bool {
+// takeForeign returns the prefixes where what stands is no longer ours, since the last call. With lost there may be more.
+func (w *watcher) takeForeign() (prefixes map[netip.Prefix]bool, lost bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.foreign) == 0 {
-		return nil
-	}
-	out := w.foreign
-	w.foreign = map[netip.Prefix]bool{}
-	return out
+	prefixes, lost = w.foreign, w.lost
+	w.foreign, w.lost = map[netip.Prefix]bool{}, false
+	return prefixes, lost
 }
 
 // close ends the goroutine.
@@ -200,7 +203,7 @@ func (w *watcher) drain(fd int) bool {
 			if err := w.readLinks(); err != nil {
 				w.log.Error("cannot read the interfaces", zap.Error(err))
 			}
-			news = true
+			w.lost, news = true, true
 			continue
 		case err != nil:
 			if news {
@@ -263,6 +266,7 @@ func (w *watcher) setLink(l kernelLink, there bool) bool {
 
 // readLinks reads all interfaces. The caller holds mu, or is the only one who knows w.
 func (w *watcher) readLinks() error {
+	w.unread = true
 	err := w.request.dump(dumpLinks, func() { clear(w.links); clear(w.index) }, func(h unix.NlMsghdr, payload []byte) {
 		if l, ok := parseLink(payload); ok && h.Type == unix.RTM_NEWLINK {
 			w.setLink(l, true)
@@ -271,5 +275,6 @@ func (w *watcher) readLinks() error {
 	if err != nil {
 		return fmt.Errorf("failed to read the interfaces: %w", err)
 	}
+	w.unread = false
 	return nil
 }
