@@ -7,6 +7,7 @@ PKGS    := ./...
 # All but the whole agents in namespaces.
 UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$)
 BENCH   ?= .
+FUZZTIME ?= 60s
 
 .PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare setup clean help
 
@@ -37,11 +38,12 @@ unit: ## the tests of the packages, without the race detector
 race: ## the tests of the packages under the race detector
 	$(GO) test -race $(UNITS)
 
-namespaces: ## whole agents in network namespaces
+namespaces: ## whole agents in network namespaces, as built and with the race detector
 	$(GO) test -count=1 -timeout 20m ./tests
+	OPENR_TEST_RACE=1 $(GO) test -count=1 -timeout 20m ./tests
 
-fuzz: ## each fuzz target for a minute
-	./scripts/fuzz.sh 60s
+fuzz: ## each fuzz target for a minute, or for FUZZTIME=10s
+	./scripts/fuzz.sh $(FUZZTIME)
 
 gen: setup ## regenerate the Thrift code
 	./thrift/generate.sh

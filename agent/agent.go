@@ -39,6 +39,7 @@ type Agent struct {
 	listener net.Listener
 	server   *rpc.Server
 	fib      fib.Programmer
+	stages   *monitor.Initialization
 }
 
 // module is what runs for as long as the agent does.
@@ -59,7 +60,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	initialization := monitor.NewInitialization(log, counters)
 	monitor.WatchProcess(counters)
 
-	a := &Agent{log: log}
+	a := &Agent{log: log, stages: initialization}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -72,7 +73,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		neighbors     = queue.New(msg.MergeNeighbors)    // spark -> linkmonitor
 		peers         = queue.New(msg.MergePeers)        // linkmonitor -> kvstore
 		expectedPeers = queue.New(msg.MergePeers)        // linkmonitor -> decision
-		keyRequests   = queue.New(msg.MergeKeyRequests)  // linkmonitor, prefixmanager -> kvstore
+		keyRequests   = queue.New(msg.MergeKeyRequests)  // linkmonitor, prefixmanager, ctrl -> kvstore
 		linkState     = queue.New(msg.MergePublications) // kvstore -> decision
 		ownKeys       = queue.New(msg.MergePublications) // kvstore -> prefixmanager
 		unrest        = queue.New(msg.MergePublications) // kvstore -> linkmonitor: a sign to look at the carriers
@@ -98,17 +99,17 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	if err != nil {
 		return nil, err
 	}
-	discovery, err := spark.New(spark.Options{
-		Config: cfg, Log: log.Named("spark"), Counters: counters, Init: initialization,
-		Interfaces: interfaces, Neighbors: neighbors,
-	})
-	if err != nil {
-		return nil, err
-	}
 	store, err := kvstore.New(kvstore.Options{
 		Config: cfg, Log: log.Named("kvstore"), Counters: counters, Events: events, Init: initialization,
 		Peers: peers, Requests: keyRequests, Publish: []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest},
 		Dial: kvstore.DialThrift(cfg.IPTOS),
+	})
+	if err != nil {
+		return nil, err
+	}
+	discovery, err := spark.New(spark.Options{
+		Config: cfg, Log: log.Named("spark"), Counters: counters, Init: initialization,
+		Interfaces: interfaces, Neighbors: neighbors,
 	})
 	if err != nil {
 		return nil, err
@@ -128,6 +129,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	control := ctrl.New(ctrl.Options{
 		Config: cfg, Log: log.Named("ctrl"), Counters: counters, Events: events, Init: initialization, Version: o.Version,
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
+		KeyRequests: keyRequests,
 	})
 	a.server = &rpc.Server{Processor: control.Processor(), Log: log.Named("rpc"), Counters: counters}
 
@@ -175,6 +177,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	return group.Wait()
 }
+
+// Initialized returns a channel that is closed when the agent has its routes in place and takes part in forwarding
+// (INITIALIZED).
+func (a *Agent) Initialized() <-chan struct{} { return a.stages.Done(monitor.Initialized) }
 
 // close frees what New opened and no module owns.
 func (a *Agent) close() {

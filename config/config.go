@@ -20,7 +20,7 @@ type Config struct {
 	Areas    []Area `key:"areas"`
 
 	DryRun          bool `key:"dryrun"`                                         // compute everything, program nothing
-	EnableV4        bool `key:"enable_v4"`                                      // interfaces need and advertise IPv4 addresses
+	EnableV4        bool `key:"enable_v4"`                                      // route IPv4 without V4OverV6NextHop too: links need IPv4 addresses then
 	V4OverV6NextHop bool `key:"v4_over_v6_nexthop"`                             // IPv4 routes through IPv6 next hops (RFC 5549); default true
 	IPTOS           int  `key:"ip_tos" range:"0..255"`                          // traffic class of all packets to other agents; default 192 (DSCP 48)
 	CtrlPort        int  `key:"thrift_server.openr_ctrl_port" range:"1..65535"` // TCP port of KvStore and the control API; default 2018
@@ -28,7 +28,7 @@ type Config struct {
 	BestRouteSelection bool               `key:"enable_best_route_selection"` // default true
 	OriginatedPrefixes []OriginatedPrefix `key:"originated_prefixes"`
 
-	AssumeDrained      bool          `key:"assume_drained"`    // start drained when no earlier state is known; default false
+	AssumeDrained      bool          `key:"assume_drained"`    // start drained; default false
 	SoftDrain          bool          `key:"enable_soft_drain"` // draining raises metrics instead of setting the overload bit
 	SoftDrainIncrement int32         `key:"softdrained_node_increment" range:"1.."`
 	UndrainedFlagPath  string        `key:"undrained_flag_path"` // start undrained if this file exists, drained if not; overrides AssumeDrained

@@ -198,14 +198,13 @@ func execCommand() *cobra.Command {
 		Use:     "exec LAB NODE -- COMMAND [ARGUMENT...]",
 		Short:   "Run a command in a node",
 		Example: "  openr lab exec demo n0 -- breeze decision routes\n  openr lab exec demo n0 -- bash",
-		Args:    cobra.MinimumNArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
-			argv := args[2:]
-			if argv[0] == "--" { // the flag parser takes it for an argument when it comes after the first one
+			argv := args[min(2, len(args)):]
+			if len(argv) > 0 && argv[0] == "--" { // the flag parser takes it for an argument when it comes after the first one
 				argv = argv[1:]
 			}
 			if len(argv) == 0 {
-				return errors.New("which command? usage: openr lab exec LAB NODE -- COMMAND [ARGUMENT...]")
+				return errors.New("which command, and where? usage: openr lab exec LAB NODE -- COMMAND [ARGUMENT...]")
 			}
 			return Exec(args[0], args[1], argv)
 		},
@@ -233,10 +232,7 @@ func Exec(name, nodeName string, argv []string) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	s, err := load(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return unknown(name)
-	}
+	s, err := find(name)
 	if err != nil {
 		return err
 	}

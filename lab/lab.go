@@ -165,10 +165,7 @@ func (l *Lab) createNode(i int, o Options) error {
 
 // Open returns a lab that another program (or this one) has built.
 func Open(name string) (*Lab, error) {
-	s, err := load(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, unknown(name)
-	}
+	s, err := find(name)
 	if err != nil {
 		return nil, err
 	}

@@ -281,6 +281,9 @@ func TestDownAfterCrash(t *testing.T) {
 	if !listed {
 		t.Errorf("a broken lab is not listed: %+v", labs)
 	}
+	if _, err := Open(l.Name); err == nil || !strings.Contains(err.Error(), "is incomplete; remove it with: openr lab down "+l.Name) {
+		t.Errorf("opening it: %v", err)
+	}
 	if err := Down(l.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +320,9 @@ func TestCommand(t *testing.T) {
 		{[]string{"list"}, lab},
 		{[]string{"exec", lab, "n9", "--", "true"}, "has no node \"n9\"; it has: n0 n1 n2"},
 		{[]string{"exec", "nosuch", "n0", "--", "true"}, "no such lab"},
-		{[]string{"exec", lab, "n0", "--"}, "which command?"},
+		{[]string{"exec", lab, "n0", "--"}, "which command, and where? usage: openr lab exec"},
+		{[]string{"exec", lab, "n0"}, "usage: openr lab exec"},
+		{[]string{"exec"}, "usage: openr lab exec"},
 		{[]string{"down", lab}, "removed"},
 		{[]string{"down", lab}, "was not there"},
 		{[]string{"up", "--topology", "tree:3"}, "unknown kind"},

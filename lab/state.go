@@ -98,6 +98,21 @@ func (l *Lab) save() error {
 	return renameio.WriteFile(filepath.Join(folder(l.Name), "state.json"), append(text, '\n'), 0o644)
 }
 
+// find is load for a lab that somebody has named: its error says what to do about a lab that is not there, or not whole.
+func find(name string) (state, error) {
+	if !validName.MatchString(name) {
+		return state{}, unknown(name)
+	}
+	s, err := load(name)
+	if !errors.Is(err, os.ErrNotExist) {
+		return s, err
+	}
+	if _, err := os.Stat(folder(name)); err != nil {
+		return s, unknown(name)
+	}
+	return s, fmt.Errorf("lab %q is incomplete; remove it with: openr lab down %s", name, name)
+}
+
 func load(name string) (state, error) {
 	var s state
 	text, err := os.ReadFile(filepath.Join(folder(name), "state.json"))

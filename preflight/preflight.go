@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/config"
+	"openr/preflight/holder"
 )
 
 // Problem is something that keeps the agent from working.
@@ -33,6 +34,7 @@ func Run(cfg *config.Config) []Problem {
 	problems := ipv6(cfg)
 	if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Fatal }) {
 		problems = append(problems, ports(cfg)...)
+		problems = append(problems, links(cfg)...)
 	}
 	if !cfg.DryRun {
 		problems = append(problems, rights()...)
@@ -76,13 +78,8 @@ func ipv6(cfg *config.Config) []Problem {
 		}}
 	}
 	var problems []Problem
-	names, _ := filepath.Glob(sysctlDir + "ipv6/conf/*") // the pattern is well-formed
-	for _, dir := range names {
-		name := filepath.Base(dir)
-		if name == "all" || name == "default" || sysctl("ipv6/conf/"+name+"/disable_ipv6") != "1" {
-			continue
-		}
-		if slices.ContainsFunc(cfg.Areas, func(a config.Area) bool { return a.Discovers(name) }) {
+	for _, name := range interfaces() {
+		if discovers(cfg, name) && sysctl("ipv6/conf/"+name+"/disable_ipv6") == "1" {
 			problems = append(problems, Problem{
 				What: "IPv6 is disabled on interface " + name,
 				Why:  why + ", and this interface is to have neighbours",
@@ -91,6 +88,40 @@ func ipv6(cfg *config.Config) []Problem {
 		}
 	}
 	return problems
+}
+
+// links warns if there is no interface now to look for neighbours on. Not fatal: interfaces come later.
+func links(cfg *config.Config) []Problem {
+	names := slices.DeleteFunc(interfaces(), func(name string) bool { return name == "lo" })
+	if slices.ContainsFunc(names, func(name string) bool { return discovers(cfg, name) }) {
+		return nil
+	}
+	what := "no interface is one to look for neighbours on"
+	if len(names) > 0 {
+		what += ": not " + strings.Join(names, ", ")
+	}
+	return []Problem{{
+		What: what,
+		Why:  "this node stays alone until there is one",
+		Mend: "name them in areas[].include_interface_regexes of the configuration, and see that exclude_interface_regexes does not",
+	}}
+}
+
+// interfaces returns the names of the interfaces that have IPv6 or could have it.
+func interfaces() []string {
+	var names []string
+	dirs, _ := filepath.Glob(sysctlDir + "ipv6/conf/*") // the pattern is well-formed
+	for _, dir := range dirs {
+		if name := filepath.Base(dir); name != "all" && name != "default" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// discovers reports whether neighbours are looked for on an interface.
+func discovers(cfg *config.Config, name string) bool {
+	return slices.ContainsFunc(cfg.Areas, func(a config.Area) bool { return a.Discovers(name) })
 }
 
 // rights checks the capabilities (capabilities(7)).
@@ -183,7 +214,7 @@ func portProblem(network string, port int, err error, why, otherPort string) Pro
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		p.What = name + " is taken"
-		if h := holders(network, port); len(h) > 0 {
+		if h := holder.Of(network, port); len(h) > 0 {
 			p.What += " by " + strings.Join(h, " and ")
 			p.Mend = "stop it, or " + otherPort
 		} else {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/config"
+	"openr/preflight/holder"
 )
 
 // inNamespace runs f on a thread of its own in a new network namespace where nothing is wrong. Both end with f.
@@ -38,6 +38,12 @@ func inNamespace(t *testing.T, f func(cfg *config.Config)) {
 			"ipv6/conf/all/forwarding": "1", "ipv4/ip_forward": "1",
 		} {
 			set(t, file, value)
+		}
+		link := netlink.NewVeth(netlink.LinkAttrs{Name: "eth0"}) // the other end is not one to have neighbours
+		link.PeerName = "veth-of-eth0"
+		if err := netlink.LinkAdd(link); err != nil {
+			t.Errorf("failed to add an interface: %v", err)
+			return
 		}
 		f(config.Default("n1"))
 	}()
@@ -120,6 +126,18 @@ func TestIPv6DisabledOnInterface(t *testing.T) {
 	})
 }
 
+// TestNoInterface: a configuration whose expressions match nothing, the commonest of silent mistakes.
+func TestNoInterface(t *testing.T) {
+	inNamespace(t, func(cfg *config.Config) {
+		cfg.Areas[0].IncludeInterfaces = config.MustMatch("swp.*")
+		problems := Run(cfg)
+		expect(t, problems, "fatal=false no interface is one to look for neighbours on: not ")
+		if len(problems) == 1 && !strings.Contains(problems[0].What, "eth0") {
+			t.Errorf("eth0 is not among those found: %s", problems[0].What)
+		}
+	})
+}
+
 // mend does what each problem says, by its sysctl commands.
 func mend(t *testing.T, problems []Problem) {
 	t.Helper()
@@ -173,7 +191,7 @@ func TestPortsTaken(t *testing.T) {
 // TestHolderUnseen: a socket that no process has open, as when it is in another PID namespace.
 func TestHolderUnseen(t *testing.T) {
 	p := portProblem("udp", 6666, unix.EADDRINUSE, "why", "take another")
-	if h := holders("udp", 6666); len(h) > 0 {
+	if h := holder.Of("udp", 6666); len(h) > 0 {
 		t.Fatalf("port 6666 is in use by %v: this test needs it", h)
 	}
 	expect(t, []Problem{p}, "fatal=true UDP port 6666 is taken by a process that cannot be seen from here: why; find it as root with: ss -lunp 'sport = :6666'; or take another")
@@ -214,45 +232,4 @@ func TestFatalFirst(t *testing.T) {
 		defer l.Close()
 		expect(t, Run(cfg), "fatal=true TCP port 2018", "fatal=false IPv4 forwarding")
 	})
-}
-
-func TestInodes(t *testing.T) {
-	const table = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000000000000000000000000000:07E2 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0000000000000000 100 0 0 10 0
-   1: 00000000000000000000000000000000:07E2 00000000000000000000000000000001:ABCD 01 00000000:00000000 00:00000000 00000000     0        0 222 1 0000000000000000 100 0 0 10 0
-   2: 00000000000000000000000000000000:1A0A 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1
-   3: 00000000000000000000000000000000:07E2 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 0 1
-   4: garbage
-   5: 0:07E2
-`
-	for _, tt := range []struct {
-		network string
-		port    int
-		want    []string
-	}{
-		{"tcp", 2018, []string{"111"}}, {"udp", 2018, []string{"111", "222"}}, {"tcp", 6666, []string{"333"}}, {"tcp", 1, nil},
-	} {
-		if got := inodesOf(table, tt.network, tt.port); !slices.Equal(got, tt.want) {
-			t.Errorf("%s port %d: %v, want %v", tt.network, tt.port, got, tt.want)
-		}
-	}
-}
-
-func TestCommand(t *testing.T) {
-	dir := t.TempDir()
-	if got := command(dir); got != "gone by now" {
-		t.Errorf("no files: %q", got)
-	}
-	for _, tt := range []struct{ file, content, want string }{
-		{"comm", "kthread\n", "kthread"},
-		{"cmdline", "openr\x00--config\x00x\x00", "openr --config x"},
-		{"cmdline", strings.Repeat("x", 100), strings.Repeat("x", 80) + "..."},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, tt.file), []byte(tt.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := command(dir); got != tt.want {
-			t.Errorf("%s %q: %q, want %q", tt.file, tt.content, got, tt.want)
-		}
-	}
 }

@@ -55,8 +55,13 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(folder)
 	agent = filepath.Join(folder, "openr")
+	// The agent under test is the one that users get, or with OPENR_TEST_RACE=1 one with the race detector in it.
 	build := exec.Command("go", "build", "-o", agent, "openr/cmd/openr")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if os.Getenv("OPENR_TEST_RACE") == "1" {
+		build = exec.Command("go", "build", "-race", "-o", agent, "openr/cmd/openr")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "failed to build the agent: %v\n%s", err, out)
 		return 1
@@ -82,6 +87,15 @@ func start(t *testing.T, o lab.Options) *network {
 	}
 	n := &network{l, t}
 	t.Cleanup(func() {
+		for i := range l.Topology.Nodes {
+			for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
+				if text, err := os.ReadFile(l.LogPath(i)); err != nil {
+					t.Error(err)
+				} else if _, after, found := strings.Cut(string(text), bad); found {
+					t.Errorf("n%d: %s%s", i, bad, after[:min(len(after), 4000)])
+				}
+			}
+		}
 		if t.Failed() {
 			for i := range l.Topology.Nodes {
 				t.Logf("the last lines of n%d's log:\n%s", i, l.LogTail(i, 25))

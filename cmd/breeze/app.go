@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -59,7 +60,26 @@ func (a *app) command() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // its name would make "c" ambiguous
 	root.Args, root.RunE = cobra.ArbitraryArgs, pick
+	root.SetHelpCommand(helpCommand(root))
 	return root
+}
+
+// helpCommand is cobra's, but it complains about a command that is not there.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 {
+				return pick(cmd, rest)
+			}
+			if err != nil {
+				return err
+			}
+			return cmd.Help()
+		},
+	}
 }
 
 // group is a command that only has commands below it.
@@ -137,6 +157,12 @@ func (a *app) address() string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(a.port)))
 }
 
+// linkLocal reports whether host is a link-local address that does not say on which interface.
+func linkLocal(host string) bool {
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLinkLocalUnicast() && addr.Zone() == ""
+}
+
 // explain turns an error into what an operator needs to know.
 func (a *app) explain(addr string, err error) error {
 	var (
@@ -144,6 +170,8 @@ func (a *app) explain(addr string, err error) error {
 		kv      *kvstore.KvStoreError
 		remote  thrift.TApplicationException
 		network net.Error
+		lookup  *net.DNSError
+		number  syscall.Errno
 	)
 	switch {
 	case err == nil:
@@ -158,12 +186,18 @@ func (a *app) explain(addr string, err error) error {
 		return errors.New(remote.Error())
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
+	case errors.As(err, &lookup):
+		return fmt.Errorf("cannot find out the address of %s: %s", lookup.Name, lookup.Err)
+	case errors.Is(err, syscall.EINVAL) && linkLocal(a.host):
+		return fmt.Errorf("%s is a link-local address: say on which interface, as in %s%%eth0", a.host, a.host)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("cannot reach openr at %s: connection refused - is it running?", addr)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return fmt.Errorf("cannot reach openr at %s: no answer within %s", addr, a.timeout)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("openr at %s closed the connection - is this its control port, and a plain-text one?", addr)
+	case errors.As(err, &network) && errors.As(err, &number):
+		return fmt.Errorf("cannot reach openr at %s: %s", addr, number)
 	case errors.As(err, &network):
 		return fmt.Errorf("cannot reach openr at %s: %w", addr, err)
 	}

@@ -181,13 +181,13 @@ func TestCommands(t *testing.T) {
 		"lm":        {"lm links", "lm links --only-suppressed", "lm links --json", "lm adj", "lm adj nowhere", "lm adj --json"},
 		"keys":      {"kvstore areas", "kvstore keys", "kvstore keys --ttl --prefix adj:", "kvstore keys --prefix prefix: --originator node2", "kvstore keys --prefix motto --json", "kvstore keys --area 7"},
 		"keyvals":   {"kvstore keyvals motto noise", "kvstore keyvals prefix:node1:[10.1.0.0/16] absent", "kvstore keyvals motto prefix:node2:[10.2.0.0/16] --json", "kvstore keyvals adj:node2"},
-		"kvstore":   {"kvstore adj", "kvstore adj --nodes node2", "kvstore prefixes", "kvstore prefixes --nodes all", "kvstore prefixes --nodes all -p 10.2.0.0/16 --json", "kvstore prefixes --client-type config", "kvstore prefixes -c bogus", "kvstore peers", "kvstore summary"},
-		"decision":  {"decision adj", "decision adj --bidir=false --nodes node1,node10", "decision adj --json --nodes node2", "decision adj -a nowhere", "decision routes", "decision routes --nodes all", "decision routes 10.2.3.4 --hostnames=false", "decision routes --nodes node2 --json", "decision routes nonsense"},
+		"kvstore":   {"kvstore adj", "kvstore adj --nodes node2", "kvstore adj --nodes node2,nobody", "kvstore prefixes", "kvstore prefixes --nodes all", "kvstore prefixes --nodes all -p 10.2.0.0/16 --json", "kvstore prefixes --client-type config", "kvstore prefixes -c bogus", "kvstore prefixes --nodes nobody", "kvstore prefixes -p 10.77.0.0/16", "kvstore peers", "kvstore summary"},
+		"decision":  {"decision adj", "decision adj --bidir=false --nodes node1,node10", "decision adj --json --nodes node2", "decision adj -a nowhere", "decision routes", "decision routes --nodes all", "decision routes 10.2.3.4 --hostnames=false", "decision routes --nodes node2 --json", "decision routes nonsense", "decision routes --nodes nobody", "decision routes 192.0.2.1", "decision adj --nodes nobody"},
 		"received":  {"decision received-routes", "decision received-routes --detail=false", "decision received-routes 192.0.2.0/24", "decision received-routes --json"},
 		"fib":       {"fib routes", "fib unicast-routes 10.2.0.1 10.9.9.9", "fib routes --hostnames=false", "fib routes 10.2.0.0/16 --json", "fib routes 10.0.0.0/33"},
 		"prefixmgr": {"prefixmgr advertised-routes", "prefixmgr advertised-routes --detail=false 10.1.0.0/16", "prefixmgr advertised-routes --prefix-type rib", "prefixmgr advertised-routes --prefix-type bogus"},
 		"openr":     {"openr version", "monitor counters --prefix spark", "monitor counters --prefix kvstore.num --json", "monitor logs", "monitor logs --json"},
-		"mistakes":  {"bogus", "kvstore ke", "kvstore bogus", "c s --bogus", "spark neighbors extra", "--timeout x spark neighbors", "kvstore keyvals"},
+		"mistakes":  {"bogus", "help bogus", "help kvstore bogus", "kvstore ke", "kvstore bogus", "c s --bogus", "spark neighbors extra", "--timeout x spark neighbors", "kvstore keyvals"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got strings.Builder
@@ -284,7 +284,8 @@ func TestUnreachable(t *testing.T) {
 		{[]string{"--port", port(closing)}, "closed the connection"},
 		{[]string{"-H", "fe80::1%nosuchif"}, "nosuchif"},
 		{[]string{"-H", "[::1]", "--port", port(free)}, "connection refused"},
-		{[]string{"-H", "no.such.host.invalid"}, "no.such.host.invalid"},
+		{[]string{"-H", "no.such.host.invalid"}, "cannot find out the address of no.such.host.invalid: "},
+		{[]string{"-H", "fe80::1"}, "breeze: fe80::1 is a link-local address: say on which interface, as in fe80::1%eth0"},
 	} {
 		if out := breeze(t, append(test.args, "spark", "neighbors")...); !strings.HasPrefix(out, "breeze: ") || !strings.Contains(out, test.want) {
 			t.Errorf("%q printed %q, want %q", test.args, out, test.want)
@@ -302,6 +303,25 @@ func TestOldAgent(t *testing.T) {
 	delete(p.ProcessorMap(), "getNeighbors")
 	if out := breeze(t, "--port", serve(t, p), "spark", "neighbors"); !strings.Contains(out, "does not know this question") {
 		t.Errorf("printed %q", out)
+	}
+}
+
+// TestUnfinished: fib routes says when the forwarding table is not what it shows.
+func TestUnfinished(t *testing.T) {
+	for want, set := range map[string]map[string]int64{
+		"\n2 of the changes to the forwarding table failed": {"fib.synced": 1, "fib.num_dirty_routes": 2},
+		"\nnothing is programmed yet":                       {"fib.synced": 0, "fib.num_dirty_routes": 0},
+		"":                                                  {"fib.synced": 1, "fib.num_dirty_routes": 0},
+	} {
+		counters := monitor.NewCounters()
+		for name, v := range set {
+			counters.Set(name, v)
+		}
+		rest := func(out string) string { return strings.TrimPrefix(out, "\n== Unicast Routes for n  ==\n\nnone\n") }
+		c := ctrl.New(ctrl.Options{Config: config.Default("n"), Counters: counters, Fib: &ctrl.FakeFib{}})
+		if out := breeze(t, "--port", serve(t, c.Processor()), "fib", "routes"); rest(out) == out || !strings.HasPrefix(rest(out), want) || want == "" && rest(out) != "" {
+			t.Errorf("%v printed\n%s", set, out)
+		}
 	}
 }
 

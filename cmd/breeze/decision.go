@@ -38,6 +38,13 @@ func (a *app) decisionAdj() *cobra.Command {
 			if bidir {
 				onlyBidirectional(dbs)
 			}
+			known := map[string]bool{}
+			for _, db := range dbs {
+				known[db.ThisNodeName] = true
+			}
+			if err := unknownNodes(nodes, known); err != nil {
+				return err
+			}
 			dbs = slices.DeleteFunc(dbs, func(db *types.AdjacencyDatabase) bool { return !selected(nodes, db.ThisNodeName) })
 			if a.json {
 				return a.printJSON(adjacenciesJSON(dbs))
@@ -91,6 +98,19 @@ func selected(list, name string) bool {
 	return list == "all" || slices.Contains(strings.Split(list, ","), name)
 }
 
+// unknownNodes is an error if a list as --nodes takes it names a node that is not known.
+func unknownNodes(list string, known map[string]bool) error {
+	if list == "all" {
+		return nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		if !known[name] {
+			return fmt.Errorf("--nodes: there is no node %q; there are %s", name, strings.Join(slices.SortedFunc(maps.Keys(known), naturalCompare), ", "))
+		}
+	}
+	return nil
+}
+
 func (a *app) decisionRoutes() *cobra.Command {
 	var (
 		nodes string
@@ -137,22 +157,22 @@ func (a *app) decisionRoutes() *cobra.Command {
 
 // nodeList makes a list of what --nodes says: nothing means the agent's own name, all means every node of the topology.
 func (s *session) nodeList(nodes string) ([]string, error) {
-	switch nodes {
-	case "":
-		own, err := s.GetMyNodeName(s.ctx)
+	own, err := s.GetMyNodeName(s.ctx)
+	if err != nil || nodes == "" {
 		return []string{own}, err
-	case "all":
-		dbs, err := s.GetDecisionAdjacenciesFiltered(s.ctx, openrctrl.NewAdjacenciesFilter())
-		if err != nil {
-			return nil, err
-		}
-		all := map[string]bool{}
-		for _, db := range dbs {
-			all[db.ThisNodeName] = true
-		}
-		return slices.SortedFunc(maps.Keys(all), naturalCompare), nil
 	}
-	return strings.Split(nodes, ","), nil
+	dbs, err := s.GetDecisionAdjacenciesFiltered(s.ctx, openrctrl.NewAdjacenciesFilter())
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{own: true}
+	for _, db := range dbs {
+		known[db.ThisNodeName] = true
+	}
+	if nodes == "all" {
+		return slices.SortedFunc(maps.Keys(known), naturalCompare), nil
+	}
+	return strings.Split(nodes, ","), unknownNodes(nodes, known)
 }
 
 func (a *app) receivedRoutes() *cobra.Command {

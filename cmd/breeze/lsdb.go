@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -84,20 +85,25 @@ func (k *kvCommands) adj() *cobra.Command {
 		Short: "Adjacencies as they stand in the store",
 		Args:  cobra.NoArgs,
 		RunE: k.run(func(s *session, _ []string) error {
-			wanted, err := k.nodes(s, nodes)
-			if err != nil {
-				return err
-			}
 			entries, err := k.dump(s, keysOf(lsdb.AdjPrefix))
 			if err != nil {
 				return err
 			}
 			var dbs []*types.AdjacencyDatabase
+			known := map[string]bool{}
 			for _, e := range entries {
-				if db, ok := decodedStruct(e.key, e.value.Value).(*types.AdjacencyDatabase); ok && selected(wanted, db.ThisNodeName) {
+				db, ok := decodedStruct(e.key, e.value.Value).(*types.AdjacencyDatabase)
+				if !ok {
+					continue
+				}
+				known[db.ThisNodeName] = true
+				if selected(nodes, db.ThisNodeName) {
 					db.Area = e.area
 					dbs = append(dbs, db)
 				}
+			}
+			if err := unknownNodes(nodes, known); err != nil {
+				return err
 			}
 			if k.json {
 				return k.printJSON(adjacenciesJSON(dbs))
@@ -117,14 +123,6 @@ func (k *kvCommands) adj() *cobra.Command {
 	return cmd
 }
 
-// nodes is the value of a --nodes flag; empty stands for the agent's own node.
-func (k *kvCommands) nodes(s *session, list string) (string, error) {
-	if list != "" {
-		return list, nil
-	}
-	return s.GetMyNodeName(s.ctx)
-}
-
 func (k *kvCommands) prefixes() *cobra.Command {
 	var nodes, prefix, client string
 	cmd := &cobra.Command{
@@ -132,10 +130,11 @@ func (k *kvCommands) prefixes() *cobra.Command {
 		Short: "Prefixes as they stand in the store",
 		Args:  cobra.NoArgs,
 		RunE: k.run(func(s *session, _ []string) error {
-			wanted, err := k.nodes(s, nodes)
+			own, err := s.GetMyNodeName(s.ctx)
 			if err != nil {
 				return err
 			}
+			wanted := cmp.Or(nodes, own)
 			if client != "" {
 				if _, err := network.PrefixTypeFromString(strings.ToUpper(client)); err != nil {
 					return fmt.Errorf("--client-type %s: there is no such type", client)
@@ -150,9 +149,13 @@ func (k *kvCommands) prefixes() *cobra.Command {
 				return err
 			}
 			byNode := map[string][]*types.PrefixEntry{}
+			known := map[string]bool{own: true}
 			for _, e := range entries {
 				db, ok := decodedStruct(e.key, e.value.Value).(*types.PrefixDatabase)
-				if !ok || db.DeletePrefix || !selected(wanted, db.ThisNodeName) {
+				if !ok || db.DeletePrefix {
+					continue
+				}
+				if known[db.ThisNodeName] = true; !selected(wanted, db.ThisNodeName) {
 					continue
 				}
 				for _, p := range db.PrefixEntries {
@@ -160,6 +163,9 @@ func (k *kvCommands) prefixes() *cobra.Command {
 						byNode[db.ThisNodeName] = append(byNode[db.ThisNodeName], p)
 					}
 				}
+			}
+			if err := unknownNodes(wanted, known); err != nil {
+				return err
 			}
 			return k.printPrefixes(byNode)
 		}),
@@ -171,6 +177,10 @@ func (k *kvCommands) prefixes() *cobra.Command {
 }
 
 func (k *kvCommands) printPrefixes(byNode map[string][]*types.PrefixEntry) error {
+	if len(byNode) == 0 && !k.json {
+		k.printf("none\n")
+		return nil
+	}
 	out := map[string]any{}
 	for _, node := range slices.SortedFunc(maps.Keys(byNode), naturalCompare) {
 		entries := byNode[node]

@@ -33,11 +33,30 @@ func (a *app) fib() *cobra.Command {
 			if a.json {
 				return a.printJSON(map[string]any{node: routesJSON(routes)})
 			}
-			return s.printRoutes(node, routes, names)
+			if err := s.printRoutes(node, routes, names); err != nil {
+				return err
+			}
+			return s.printUnfinished()
 		}),
 	}
 	hostnames(routes, &names)
 	return group("fib", "Forwarding table", routes)
+}
+
+// printUnfinished says whether the forwarding table lacks something of what was printed.
+func (s *session) printUnfinished() error {
+	const synced, failed = "fib.synced", "fib.num_dirty_routes"
+	counters, err := s.GetSelectedCounters(s.ctx, []string{synced, failed})
+	if err != nil {
+		return err
+	}
+	if n := counters[failed]; n > 0 {
+		s.printf("\n%d of the changes to the forwarding table failed and will be tried again; the agent's log says why\n", n)
+	}
+	if v, ok := counters[synced]; ok && v == 0 {
+		s.printf("\nnothing is programmed yet: the agent has still to compare its routes with what stands in the table\n")
+	}
+	return nil
 }
 
 func hostnames(cmd *cobra.Command, names *bool) {
@@ -92,6 +111,11 @@ func longestMatches(routes []*network.UnicastRoute, wanted []netip.Prefix) []*ne
 // printRoutes prints the routes of a node, IPv4 first.
 func (s *session) printRoutes(node string, routes []*network.UnicastRoute, names bool) error {
 	known := map[string]string{}
+	s.caption("Unicast Routes for %s", node)
+	if len(routes) == 0 {
+		s.printf("none\n")
+		return nil
+	}
 	if names && slices.ContainsFunc(routes, nameless) {
 		var err error
 		if known, err = s.nextHopNames(node); err != nil {
@@ -100,7 +124,6 @@ func (s *session) printRoutes(node string, routes []*network.UnicastRoute, names
 	}
 	routes = slices.Clone(routes)
 	slices.SortStableFunc(routes, func(x, y *network.UnicastRoute) int { return comparePrefix(prefixOf(x.Dest), prefixOf(y.Dest)) })
-	s.caption("Unicast Routes for %s", node)
 	for _, r := range routes {
 		s.printf("> %s\n", prefixText(r.Dest))
 		for _, n := range r.NextHops {

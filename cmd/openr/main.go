@@ -45,7 +45,7 @@ func command() *cobra.Command {
 		Use:           "openr",
 		Short:         "A link-state routing agent that speaks Open/R",
 		Version:       version,
-		Args:          cobra.NoArgs,
+		Args:          noFile,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(*cobra.Command, []string) error { return run(file, level) },
@@ -56,7 +56,12 @@ func command() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Name every mistake in a configuration file; exit status 1 if there is one",
-		Args:  cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("which file? usage: openr config check FILE")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if !config.Check(args[0], os.Stdout) {
 				return fmt.Errorf("%s: configuration is not valid", args[0])
@@ -64,10 +69,26 @@ func command() *cobra.Command {
 			return nil
 		},
 	}
-	conf := &cobra.Command{Use: "config", Short: "Work with configuration files"}
+	conf := &cobra.Command{
+		Use:   "config",
+		Short: "Work with configuration files",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	conf.AddCommand(check)
 	root.AddCommand(conf, lab.Command())
 	return root
+}
+
+// noFile refuses arguments, among them a configuration without the flag that belongs before it.
+func noFile(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() {
+		return fmt.Errorf("%q is a file, not a command: to run on it say openr --config %s", args[0], args[0])
+	}
+	return fmt.Errorf("unknown command %q; openr --help lists them", args[0])
 }
 
 // run is the agent's whole life. It returns nil after SIGTERM or SIGINT.

@@ -1,4 +1,4 @@
-package preflight
+package holder
 
 import (
 	"fmt"
@@ -9,12 +9,13 @@ import (
 	"strings"
 )
 
-// holders names the processes that hold a port in the calling thread's network namespace, as "process 17 (openr --config x)".
+// Of names the processes that hold a port, of network "tcp" or "udp", in the calling thread's network namespace, as
+// "process 17 (openr --config x)".
 // It sees processes of other users only as root, and none outside its PID namespace.
-func holders(network string, port int) []string {
+func Of(network string, port int) []string {
 	inodes := map[string]bool{}
 	for _, family := range []string{network + "6", network} {
-		table, err := os.ReadFile(proc + "net/" + family)
+		table, err := os.ReadFile("/proc/thread-self/net/" + family)
 		if err != nil {
 			continue // a kernel without this family has no such port
 		}
