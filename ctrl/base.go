@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 
 	"openr/monitor"
 	"openr/thrift/gen/fb303core"
@@ -88,23 +89,50 @@ func (c *Ctrl) GetCounter(_ context.Context, key string) (int64, error) {
 	return v, nil
 }
 
-// GetExportedValues returns nothing: this agent exports numbers only.
-func (c *Ctrl) GetExportedValues(context.Context) (map[string]string, error) {
-	return map[string]string{}, nil
+// failedRoute begins the name of an exported value that says why a route could not be programmed; the prefix follows.
+const failedRoute = "fib.failed_route."
+
+// exported returns the exported values whose names are wanted: one for each change to the forwarding table that failed.
+func (c *Ctrl) exported(ctx context.Context, want func(name string) bool) (map[string]string, error) {
+	routes, err := ask(ctx, "fib", c.Fib.Routes)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, r := range routes {
+		if name := failedRoute + r.Route.Prefix.String(); r.Err != nil && want(name) {
+			out[name] = r.Err.Error()
+		}
+	}
+	return out, nil
 }
 
-// GetSelectedExportedValues returns nothing.
-func (c *Ctrl) GetSelectedExportedValues(context.Context, []string) (map[string]string, error) {
-	return map[string]string{}, nil
+// GetExportedValues returns all exported values: fib.failed_route.<prefix> for each route that could not be programmed, with
+// the reason.
+func (c *Ctrl) GetExportedValues(ctx context.Context) (map[string]string, error) {
+	return c.exported(ctx, func(string) bool { return true })
 }
 
-// GetRegexExportedValues returns nothing.
-func (c *Ctrl) GetRegexExportedValues(context.Context, string) (map[string]string, error) {
-	return map[string]string{}, nil
+// GetSelectedExportedValues returns the named exported values as far as they exist.
+func (c *Ctrl) GetSelectedExportedValues(ctx context.Context, keys []string) (map[string]string, error) {
+	return c.exported(ctx, func(name string) bool { return slices.Contains(keys, name) })
 }
 
-// GetExportedValue fails: there is none.
-func (c *Ctrl) GetExportedValue(_ context.Context, key string) (string, error) {
+// GetRegexExportedValues returns the exported values whose whole name matches.
+func (c *Ctrl) GetRegexExportedValues(ctx context.Context, regex string) (map[string]string, error) {
+	re, err := regexp.Compile("^(?:" + regex + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a regular expression: %w", regex, err)
+	}
+	return c.exported(ctx, re.MatchString)
+}
+
+// GetExportedValue returns one exported value.
+func (c *Ctrl) GetExportedValue(ctx context.Context, key string) (string, error) {
+	values, err := c.GetSelectedExportedValues(ctx, []string{key})
+	if v, ok := values[key]; ok || err != nil {
+		return v, err
+	}
 	return "", fmt.Errorf("there is no exported value %q", key)
 }
 

@@ -71,7 +71,7 @@ var (
 	_ PrefixManager = (*prefixmanager.PrefixManager)(nil)
 )
 
-// Options are what a Ctrl is made of. Config and the modules are required.
+// Options are what a Ctrl is made of. Config, the modules and KeyRequests are required.
 type Options struct {
 	Config   *config.Config
 	Log      *zap.Logger
@@ -87,9 +87,7 @@ type Options struct {
 	Fib           Fib
 	PrefixManager PrefixManager
 
-	// KeyRequests lets clients have keys originated by this node: ctrl -> kvstore. Without it, persistSelfOriginatedKey and
-	// unsetSelfOriginatedKey are unknown methods.
-	KeyRequests *queue.Queue[msg.KeyRequests]
+	KeyRequests *queue.Queue[msg.KeyRequests] // ctrl -> kvstore: keys that clients have this node originate
 }
 
 // Ctrl answers the methods of OpenrCtrl. Its methods may be called from any goroutine; those that are not in this package
@@ -118,11 +116,6 @@ func (c *Ctrl) Processor() thrift.TProcessor {
 	for _, name := range methods {
 		known[name] = true
 	}
-	if c.KeyRequests != nil {
-		for _, name := range keyMethods {
-			known[name] = true
-		}
-	}
 	for name := range p.ProcessorMap() {
 		if !known[name] {
 			delete(p.ProcessorMap(), name)
@@ -139,7 +132,7 @@ var methods = []string{
 	"getExportedValues", "getSelectedExportedValues", "getRegexExportedValues", "getExportedValue",
 	"setOption", "getOption", "getOptions",
 	// KvStoreService
-	"getKvStoreKeyVals", "getKvStoreKeyValsArea", "getKvStoreKeyValsFiltered", "getKvStoreKeyValsFilteredArea",
+	"persistSelfOriginatedKey", "unsetSelfOriginatedKey", "getKvStoreKeyVals", "getKvStoreKeyValsArea", "getKvStoreKeyValsFiltered", "getKvStoreKeyValsFilteredArea",
 	"getKvStoreHashFiltered", "getKvStoreHashFilteredArea", "setKvStoreKeyVals", "setKvStoreKeyValues",
 	"getKvStorePeers", "getKvStorePeersArea", "getKvStoreAreaSummary",
 	// OpenrCtrl: the agent
@@ -156,9 +149,6 @@ var methods = []string{
 	"getPrefixes", "getPrefixesByType", "getAdvertisedRoutes", "getAdvertisedRoutesFiltered",
 	"getAreaAdvertisedRoutes", "getAreaAdvertisedRoutesFiltered",
 }
-
-// keyMethods are implemented if there is a queue for them.
-var keyMethods = []string{"persistSelfOriginatedKey", "unsetSelfOriginatedKey"}
 
 // patience is how long a module may take to answer. They answer in microseconds, unless they have not started yet.
 const patience = 5 * time.Second

@@ -89,7 +89,7 @@ func call(t *testing.T, p thrift.TProcessor, method string) (kind thrift.TMessag
 
 func TestImplementedMethods(t *testing.T) {
 	c, _ := newTest()
-	implemented := slices.Sorted(slices.Values(append(slices.Clone(methods), keyMethods...)))
+	implemented := slices.Sorted(slices.Values(methods))
 	p := c.Processor()
 	if got := slices.Sorted(maps.Keys(p.ProcessorMap())); !slices.Equal(got, implemented) {
 		t.Errorf("the service has the methods\n%q, want\n%q", got, implemented)
@@ -102,23 +102,13 @@ func TestImplementedMethods(t *testing.T) {
 	}
 }
 
-func TestKeyMethodsNeedAQueue(t *testing.T) {
-	c, _ := newTest()
-	c.KeyRequests = nil
-	for _, name := range keyMethods {
-		if _, exception := call(t, c.Processor(), name); !strings.Contains(exception, "Unknown function") {
-			t.Errorf("%s: %q", name, exception)
-		}
-	}
-}
-
 func TestErrorsOfModulesAreDeclaredExceptions(t *testing.T) {
 	c, m := newTest()
 	m.kv.Err, m.spark.Err, m.lm.Err, m.dec.Err, m.fib.Err, m.prefix.Err = queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped
 	for _, name := range methods {
 		if kind, exception := call(t, c.Processor(), name); kind != thrift.REPLY {
 			// These declare no exception, or have no value for an empty key.
-			if !slices.Contains([]string{"getCounter", "getOption", "getExportedValue", "getInitializationDurationMs", "getDrainState",
+			if !slices.Contains([]string{"getCounter", "getOption", "getExportedValue", "getExportedValues", "getSelectedExportedValues", "getRegexExportedValues", "getInitializationDurationMs", "getDrainState",
 				"getReceivedRoutes", "getAdvertisedRoutes"}, name) {
 				t.Errorf("%s: application exception %q", name, exception)
 			}
@@ -128,6 +118,31 @@ func TestErrorsOfModulesAreDeclaredExceptions(t *testing.T) {
 	var x *openrctrl.OpenrError
 	if !errors.As(err, &x) || x.Message != "spark: module has stopped" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFailedRoutesAreExported(t *testing.T) {
+	c, m := newTest()
+	bad := netip.MustParsePrefix("2001:db8::/64")
+	m.fib.All = []fib.RouteStatus{
+		{Route: msg.Route{Prefix: bad}, Wanted: true, State: fib.RouteFailed, Err: errors.New("no such device")},
+		{Route: msg.Route{Prefix: netip.MustParsePrefix("10.0.0.0/8")}, Wanted: true, State: fib.RouteProgrammed},
+	}
+	want := map[string]string{"fib.failed_route.2001:db8::/64": "no such device"}
+	if got, err := c.GetExportedValues(t.Context()); err != nil || !maps.Equal(got, want) {
+		t.Errorf("all: %v, %v; want %v", got, err, want)
+	}
+	if got, err := c.GetRegexExportedValues(t.Context(), "fib[.].*"); err != nil || !maps.Equal(got, want) {
+		t.Errorf("by expression: %v, %v; want %v", got, err, want)
+	}
+	if got, err := c.GetRegexExportedValues(t.Context(), "kvstore.*"); err != nil || len(got) != 0 {
+		t.Errorf("by another expression: %v, %v; want none", got, err)
+	}
+	if got, err := c.GetExportedValue(t.Context(), "fib.failed_route.2001:db8::/64"); err != nil || got != "no such device" {
+		t.Errorf("one: %q, %v", got, err)
+	}
+	if got, err := c.GetExportedValue(t.Context(), "fib.failed_route.10.0.0.0/8"); err == nil {
+		t.Errorf("a route without failure: %q, want an error", got)
 	}
 }
 
@@ -271,8 +286,12 @@ func TestSelfOriginatedKeys(t *testing.T) {
 	if err := c.PersistSelfOriginatedKey(t.Context(), params, "pod2"); err == nil {
 		t.Error("an unknown area was taken")
 	}
+	params.KeyVals[""] = &wire.Value{Value: []byte("v")}
+	if err := c.PersistSelfOriginatedKey(t.Context(), params, "pod1"); err == nil {
+		t.Error("a key without name was taken")
+	}
 	if _, ok := c.KeyRequests.Take(); ok {
-		t.Error("the refused request was passed on")
+		t.Error("a refused request was passed on")
 	}
 }
 

@@ -136,6 +136,9 @@ func (c *Ctrl) request(op msg.KeyOp, params *wire.KeySetParams, area string) err
 	requests := msg.KeyRequests{}
 	for key, v := range params.KeyVals {
 		if v != nil && v.Value != nil {
+			if err := kvstore.CheckLimits(key, v.Value); err != nil {
+				return err // no store would ever take it
+			}
 			requests[msg.AreaKey{Area: area, Key: key}] = msg.KeyRequest{Op: op, Data: v.Value}
 		}
 	}

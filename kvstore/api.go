@@ -59,7 +59,7 @@ func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnsw
 	if err != nil {
 		k.opts.Log.Warn("dump is not filtered by key", zap.Error(err))
 	}
-	answer := SyncAnswer{Area: area}
+	var s snapshot
 	err = k.ask(ctx, func() error {
 		a, err := k.core.area(area, "getKvStoreKeyValsFiltered")
 		if err != nil {
@@ -70,9 +70,13 @@ func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnsw
 		} else {
 			k.opts.Counters.Count(cntCmdKeyDump)
 		}
-		answer.KeyVals, answer.ToBeUpdated = a.table.dump(time.Now(), f, p)
+		s = a.table.snapshot()
 		return nil
 	})
+	answer := SyncAnswer{Area: area}
+	if err == nil {
+		answer.KeyVals, answer.ToBeUpdated = s.dump(time.Now(), f, p)
+	}
 	return answer, err
 }
 

@@ -1,7 +1,6 @@
 package kvstore
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -27,6 +26,8 @@ type area struct {
 	held      bool      // changes wait for the rate limit
 	heldUntil time.Time // if held: when to ask again
 	changed   bool      // changes wait that the rate limit has not seen yet
+
+	shown *areaGauges // as the gauges stand; nil at first
 }
 
 func newArea(c *core, id string, now time.Time) *area {
@@ -55,8 +56,8 @@ func (a *area) merge(now time.Time, vals map[string]lsdb.Value, from origin) mer
 		return r
 	}
 	a.c.out.publish(a.id, r.updated, nil)
-	for key, v := range r.updated {
-		if a.own.defend(now, key, v) {
+	for i := range r.updated {
+		if key, v := r.updated[i].key, &r.updated[i].value; a.own.defend(now, key, *v) {
 			a.c.counters.Count(cntDefended)
 			a.c.log.Info("taking own key back", zap.String("area", a.id), zap.String("key", key),
 				zap.String("from", v.Originator), zap.Int64("version", v.Version))
@@ -80,8 +81,8 @@ func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
 		n.Count(cntNumUpdates)
 	}
 	rejected := 0
-	for key, v := range vals {
-		if reason, ok := r.reasons[key]; ok && (reason == ReasonUnknown || reason == ReasonInvalidTTL || v.Version <= 0) {
+	for key, reason := range r.reasons {
+		if reason == ReasonUnknown || reason == ReasonInvalidTTL || vals[key].Version <= 0 {
 			rejected++
 		}
 	}
@@ -91,23 +92,24 @@ func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
 }
 
 // enqueue notes changed keys for all peers that may not have them. What the sender itself has sent no longer waits for it.
-func (a *area) enqueue(updated map[string]lsdb.Value, from origin) {
+func (a *area) enqueue(updated []change, from origin) {
 	if len(a.peers) == 0 {
 		return
 	}
 	path := append(slices.Clone(from.path), a.c.node)
 	for name, p := range a.peers {
 		if name == from.sender || slices.Contains(from.path, name) {
-			for key, v := range updated {
-				p.pending.drop(key, v.HasData())
+			for i := range updated {
+				p.pending.drop(updated[i].key, updated[i].value.HasData())
 			}
 			continue
 		}
 		if p.state == PeerIdle {
 			continue // the digest will tell
 		}
-		for key, v := range updated {
-			p.pending.add(key, v.HasData(), path, a.c.node)
+		p.pending.expect(len(updated))
+		for i := range updated {
+			p.pending.add(updated[i].key, updated[i].value.HasData(), path, a.c.node)
 		}
 	}
 	a.changed = true
@@ -126,13 +128,16 @@ func (a *area) settle(now time.Time) {
 	if gone := a.table.expire(now); len(gone) > 0 {
 		a.c.counters.Sum(cntExpiredKeyVals, int64(len(gone)))
 		a.c.out.publish(a.id, nil, gone)
-		for _, key := range gone {
+		for _, key := range gone[:min(len(gone), maxExpireEvents)] {
 			a.c.events.Add(evKeyExpire, map[string]string{"area": "[Area " + a.id + "] ", "key": key}, nil)
 		}
 	}
 	a.startSyncs(now)
 	a.flood(now)
 }
+
+// maxExpireEvents bounds how many of the keys that expire at one moment are named in the event log.
+const maxExpireEvents = 100
 
 // flood sends what waits for each peer that is not busy.
 func (a *area) flood(now time.Time) {
@@ -147,8 +152,7 @@ func (a *area) flood(now time.Time) {
 		}
 		a.changed = false
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.peers)) {
-		p := a.peers[name]
+	for _, p := range a.peers {
 		if p.state != PeerInitialized || p.busy || len(p.pending.keys) == 0 || a.held && !p.finalize {
 			continue
 		}
@@ -221,13 +225,16 @@ func (a *area) next(now time.Time, at *earliest) {
 	a.nextSync(now, at)
 }
 
-// count returns how many peers are in a state.
-func (a *area) count(s PeerState) int {
-	n := 0
+// areaGauges are the numbers of an area that gauges show.
+type areaGauges struct {
+	keys, expiring int
+	peers          [PeerInitialized + 1]int // by state
+}
+
+func (a *area) gauges() areaGauges {
+	g := areaGauges{keys: len(a.table.entries), expiring: a.table.expiry.len()}
 	for _, p := range a.peers {
-		if p.state == s {
-			n++
-		}
+		g.peers[p.state]++
 	}
-	return n
+	return g
 }

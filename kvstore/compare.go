@@ -43,30 +43,36 @@ func betterOf(c int) comparison {
 	return tied
 }
 
-// difference compares the keys of a table that the filter lets through with the asker's digest. It returns the keys to send
-// to the asker, and those to ask from it; a key of which nobody can tell who has the better value is in both (Open/R
-// kvstore/KvStoreUtil.cpp, dumpDifference). toBeUpdated is never nil.
-func difference(mine map[string]*entry, f filter, digest map[string]lsdb.Value) (send map[string]*entry, toBeUpdated []string) {
-	send, toBeUpdated = map[string]*entry{}, []string{}
-	for key, e := range mine {
-		if !f.match(key, e.value.Originator) {
-			continue
-		}
-		theirs, ok := digest[key]
+// difference compares my values with the asker's digest. It returns what to send to the asker, and the keys to ask from
+// it; a key of which nobody can tell who has the better value is in both (Open/R kvstore/KvStoreUtil.cpp,
+// dumpDifference). toBeUpdated is never nil.
+func difference(mine []item, digest map[string]lsdb.Value) (send []item, toBeUpdated []string) {
+	toBeUpdated = []string{}
+	common := 0
+	for i := range mine {
+		theirs, ok := digest[mine[i].key]
 		if !ok {
-			send[key] = e
+			send = append(send, mine[i])
 			continue
 		}
-		c := compareValues(e.value, theirs)
+		common++
+		c := compareValues(mine[i].value, theirs)
 		if c == first || c == unknown {
-			send[key] = e
+			send = append(send, mine[i])
 		}
 		if c == second || c == unknown {
-			toBeUpdated = append(toBeUpdated, key)
+			toBeUpdated = append(toBeUpdated, mine[i].key)
 		}
 	}
+	if common == len(digest) {
+		return send, toBeUpdated // the asker has no key that I do not have
+	}
+	known := make(map[string]bool, len(mine))
+	for i := range mine {
+		known[mine[i].key] = true
+	}
 	for key := range digest {
-		if e := mine[key]; e == nil || !f.match(key, e.value.Originator) {
+		if !known[key] {
 			toBeUpdated = append(toBeUpdated, key)
 		}
 	}

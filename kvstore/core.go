@@ -164,8 +164,8 @@ func (c *core) set(now time.Time, areaID string, s KeySet) (map[string]NoMergeRe
 		return reasons, nil
 	}
 	path := s.NodeIDs
-	if len(path) > maxPath {
-		path = nil // no network is that wide; the merge rule ends loops without it, too
+	if len(path) > maxPath || slices.ContainsFunc(path, func(node string) bool { return len(node) > maxOriginatorLen }) {
+		path = nil // no network is that wide, no name that long; the merge rule ends loops without it, too
 	}
 	r := a.merge(now, s.KeyVals, origin{sender: s.sender(), path: path})
 	if r.resync {
@@ -175,7 +175,7 @@ func (c *core) set(now time.Time, areaID string, s KeySet) (map[string]NoMergeRe
 	return r.reasons, nil
 }
 
-// maxPath bounds the list of nodes that a set carries along.
+// maxPath bounds the list of nodes that a set carries along. It is repeated to every peer, so a client must not blow it up.
 const maxPath = 256
 
 // done handles the result of a job.
@@ -251,32 +251,39 @@ func (c *core) take() effects {
 	return e
 }
 
-// gauges brings the gauges up to date.
+// gauges brings the gauges up to date, if anything they show has changed.
 func (c *core) gauges() {
+	changed := false
+	for _, a := range c.areas {
+		if g := a.gauges(); a.shown == nil || *a.shown != g {
+			a.shown, changed = &g, true
+		}
+	}
+	if !changed {
+		return
+	}
 	keys, peers, flood := 0, 0, 0
+	byType := map[string]*[PeerInitialized + 1]int{}
 	for id, a := range c.areas {
-		initialized := a.count(PeerInitialized)
-		keys, peers, flood = keys+len(a.table.entries), peers+len(a.peers), flood+initialized
+		if byType[a.kind] == nil {
+			byType[a.kind] = &[PeerInitialized + 1]int{}
+		}
+		for state, n := range a.shown.peers {
+			byType[a.kind][state] += n
+		}
+		initialized := a.shown.peers[PeerInitialized]
+		keys, peers, flood = keys+a.shown.keys, peers+len(a.peers), flood+initialized
 		c.counters.Set(cntNumFloodPeersIn+id, int64(initialized))
-		c.counters.Set(cntTTLQueueSize+id, int64(a.table.expiry.len()))
+		c.counters.Set(cntTTLQueueSize+id, int64(a.shown.expiring))
 	}
 	c.counters.Set(cntNumKeys, int64(keys))
 	c.counters.Set(cntNumPeers, int64(peers))
 	c.counters.Set(cntNumFloodPeers, int64(flood))
-	c.gaugesByType()
+	c.gaugesByType(byType)
 }
 
 // gaugesByType sets the gauges that sum up areas of the same kind.
-func (c *core) gaugesByType() {
-	byType := map[string]*[3]int{}
-	for _, a := range c.areas {
-		if byType[a.kind] == nil {
-			byType[a.kind] = &[3]int{}
-		}
-		for _, p := range a.peers {
-			byType[a.kind][p.state]++
-		}
-	}
+func (c *core) gaugesByType(byType map[string]*[PeerInitialized + 1]int) {
 	for t, n := range byType {
 		for s := PeerIdle; s <= PeerInitialized; s++ {
 			c.counters.Set(cntNumPeersState+t+"."+s.String(), int64(n[s]))

@@ -37,8 +37,14 @@ type job struct {
 	session uint64
 	area    string
 	kind    jobKind
-	digest  DumpParams // for jobSync
-	set     KeySet     // for the others
+	asker   string   // for jobSync: this node
+	mine    snapshot // for jobSync: what this node has
+	set     KeySet   // for the others
+}
+
+// digest returns the parameters of the first leg of a full synchronization.
+func (j job) digest() DumpParams {
+	return DumpParams{Hashes: j.mine.digest(), IgnoreTTL: true, SenderID: j.asker}
 }
 
 // result is how a job ended. Each job has exactly one, unless its session is closed.
@@ -52,10 +58,10 @@ type result struct {
 }
 
 // publish adds changes of an area to what is told to the modules.
-func (e *effects) publish(area string, vals map[string]lsdb.Value, expired []string) {
-	next := msg.Publication{KeyVals: make(map[msg.AreaKey]lsdb.Value, len(vals)), Expired: make(map[msg.AreaKey]bool, len(expired))}
-	for key, v := range vals {
-		next.KeyVals[msg.AreaKey{Area: area, Key: key}] = v
+func (e *effects) publish(area string, changes []change, expired []string) {
+	next := msg.Publication{KeyVals: make(map[msg.AreaKey]lsdb.Value, len(changes)), Expired: make(map[msg.AreaKey]bool, len(expired))}
+	for i := range changes {
+		next.KeyVals[msg.AreaKey{Area: area, Key: changes[i].key}] = changes[i].value
 	}
 	for _, key := range expired {
 		next.Expired[msg.AreaKey{Area: area, Key: key}] = true

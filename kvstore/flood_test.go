@@ -125,7 +125,7 @@ func TestThirdLegCarriesWhatChangedMeanwhile(t *testing.T) {
 	b.receive("", "expiring", withTTL(val(1, "x", "1"), 400, 0))
 	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p"}}})
 	e := b.take()
-	if d := e.jobs[0].digest; len(d.Hashes) != 2 || d.Hashes["asked"].HasData() || !d.Hashes["asked"].HasHash || d.SenderID != "me" || !d.IgnoreTTL {
+	if d := e.jobs[0].digest(); len(d.Hashes) != 2 || d.Hashes["asked"].HasData() || !d.Hashes["asked"].HasHash || d.SenderID != "me" || !d.IgnoreTTL {
 		t.Errorf("digest %+v", d)
 	}
 	if e := b.receive("x", "meanwhile", val(1, "x", "1")); len(e.jobs) > 0 {

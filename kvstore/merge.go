@@ -3,17 +3,20 @@ package kvstore
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"strings"
 
 	"openr/lsdb"
 )
 
-// Limits on what is accepted into a store. Open/R has none; these only keep out what cannot be meant.
+// Limits on what is accepted into a store. Open/R has none; these only keep out what cannot be meant. There is no limit on
+// the number of keys: a store that refuses keys differs from its neighbours' for good, which harms more nodes than the
+// memory of a flooded one. What bounds it in practice is that keys nobody refreshes expire.
 const (
 	maxKeyLen        = 4 << 10  // bytes
 	maxOriginatorLen = 1 << 10  // bytes
 	maxDataLen       = 12 << 20 // bytes; a value must fit into one message
-	maxVersion       = 1 << 62  // leaves room to outbid any version
+	maxVersion       = 1 << 62  // of versions and TTL versions; one more does not overflow
 )
 
 // verdict is what the merge rule decides about one received value.
@@ -77,6 +80,15 @@ func compareContent(a, b lsdb.Value) int {
 	return cmp.Or(cmp.Compare(a.Version, b.Version), strings.Compare(a.Originator, b.Originator), bytes.Compare(a.Data, b.Data))
 }
 
+// CheckLimits returns an error if no store accepts this content for this key.
+func CheckLimits(key string, data []byte) error {
+	if !withinLimits(key, lsdb.Value{Data: data}) {
+		return fmt.Errorf("key %.40q of %d bytes with %d bytes of data: a key has 1 to %d bytes, data at most %d",
+			key, len(key), len(data), maxKeyLen, maxDataLen)
+	}
+	return nil
+}
+
 // withinLimits reports whether a value has a size and numbers that a store accepts.
 func withinLimits(key string, v lsdb.Value) bool {
 	return key != "" && len(key) <= maxKeyLen && len(v.Originator) <= maxOriginatorLen && len(v.Data) <= maxDataLen &&
@@ -85,7 +97,13 @@ func withinLimits(key string, v lsdb.Value) bool {
 
 // mergeResult is what merging a set of values into a table did.
 type mergeResult struct {
-	updated map[string]lsdb.Value    // what changed: the values exactly as they were received
+	updated []change                 // the values exactly as they were received
 	reasons map[string]NoMergeReason // why the others did not
 	resync  bool                     // one of them calls for a full synchronization with the sender
+}
+
+// change is a value that the store has taken over.
+type change struct {
+	key   string
+	value lsdb.Value
 }

@@ -162,15 +162,20 @@ func TestDifference(t *testing.T) {
 		"better": hashed(val(1, "a", "x")), "worse": hashed(val(2, "a", "x")), "same": hashed(val(1, "a", "x")),
 		"unsure": foreign, "only-theirs": hashed(val(1, "a", "x")),
 	}
-	send, want := difference(merged(mine).entries, filter{}, digest)
-	if got := slices.Sorted(maps.Keys(send)); !slices.Equal(got, []string{"better", "only-mine", "unsure"}) {
-		t.Errorf("to send: %v", got)
+	items, want := difference(merged(mine).snapshot().items, digest)
+	var send []string
+	for _, i := range items {
+		send = append(send, i.key)
+	}
+	slices.Sort(send)
+	if !slices.Equal(send, []string{"better", "only-mine", "unsure"}) {
+		t.Errorf("to send: %v", send)
 	}
 	slices.Sort(want)
 	if !slices.Equal(want, []string{"only-theirs", "unsure", "worse"}) {
 		t.Errorf("to be updated: %v", want)
 	}
-	if _, want := difference(nil, filter{}, map[string]lsdb.Value{}); want == nil {
+	if _, want := difference(nil, map[string]lsdb.Value{}); want == nil {
 		t.Error("to be updated is nil")
 	}
 }
@@ -238,7 +243,7 @@ func TestFullSyncMakesStoresEqual(t *testing.T) {
 				e.value.Hash ^= 1
 			}
 		}
-		answer, want := other.dump(start, filter{}, DumpParams{Hashes: asker.digest()})
+		answer, want := other.snapshot().dump(start, filter{}, DumpParams{Hashes: asker.snapshot().digest()})
 		asker.merge(start, answer, "other", nil)
 		third := map[string]lsdb.Value{}
 		for _, key := range want {
@@ -255,7 +260,7 @@ func TestFullSyncMakesStoresEqual(t *testing.T) {
 func TestFullSyncExample(t *testing.T) {
 	a := merged(map[string]lsdb.Value{"k0": val(5, "a", "a"), "k1": val(1, "a", "a"), "k2": val(9, "a", "a"), "k3": val(1, "a", "a")})
 	b := merged(map[string]lsdb.Value{"k1": val(1, "a", "a"), "k2": val(1, "b", "b"), "k3": val(9, "b", "b"), "k4": val(6, "b", "b")})
-	answer, want := b.dump(start, filter{}, DumpParams{Hashes: a.digest()})
+	answer, want := b.snapshot().dump(start, filter{}, DumpParams{Hashes: a.snapshot().digest()})
 	if got := slices.Sorted(maps.Keys(answer)); !slices.Equal(got, []string{"k3", "k4"}) {
 		t.Errorf("second leg: %v", got)
 	}
@@ -298,7 +303,7 @@ func FuzzMerge(f *testing.F) {
 		if ttl != lsdb.TTLInfinite && x.expiry.len() != len(x.entries) {
 			t.Fatalf("%d deadlines for %d keys", x.expiry.len(), len(x.entries))
 		}
-		x.dump(start, filter{}, DumpParams{Hashes: y.digest()})
+		x.snapshot().dump(start, filter{}, DumpParams{Hashes: y.snapshot().digest()})
 		if x.expire(start.Add(longestTTL)); ttl != lsdb.TTLInfinite && len(x.entries) > 0 {
 			t.Fatalf("%d keys do not expire", len(x.entries))
 		}

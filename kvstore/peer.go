@@ -50,9 +50,16 @@ const (
 	// syncSlotTime is how long a synchronization counts against the limit. One that takes longer keeps running, but no
 	// longer keeps others from starting.
 	syncSlotTime = 250 * time.Millisecond
-	// resyncGap is the least time between two synchronizations that a peer causes by TTL updates that disagree.
+	// resyncGap is the pause before the second of two synchronizations that a peer causes by TTL updates that disagree. The
+	// first has none; each following one doubles the pause, up to the initial back-off of failures, until the peer has been
+	// quiet for twice that long.
 	resyncGap = 100 * time.Millisecond
 )
+
+// quickRetries are the pauses after the first failures of a peer, before the configured back-off begins: often the
+// neighbour's server is only about to start. They are granted again when the peer has stayed synchronized for as long
+// as the initial back-off.
+var quickRetries = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond}
 
 // peer is the session with a peer's store in one area.
 type peer struct {
@@ -62,10 +69,12 @@ type peer struct {
 	since   time.Time // when state was entered
 	flaps   int
 	backoff backoff
+	quick   int       // quickRetries used up
 	retryAt time.Time // in PeerIdle: when to synchronize
 	busy    bool      // a request is on its way
 
-	resynced time.Time // when the peer last disagreed
+	resync   backoff   // pauses before synchronizations that the peer causes by disagreeing
+	resynced time.Time // when the last of them began
 	again    bool      // the peer disagreed while it was being synchronized
 
 	pending  pending
@@ -104,6 +113,18 @@ func (b *backoff) failure() time.Duration {
 
 func (b *backoff) success() { b.current = 0 }
 
+// failure returns how long to wait after a failure, and whether it is the first in a row.
+func (p *peer) failure(now time.Time) (wait time.Duration, first bool) {
+	if p.state == PeerInitialized && now.Sub(p.since) >= p.backoff.initial {
+		p.quick = 0
+	}
+	if p.quick == len(quickRetries) {
+		return p.backoff.failure(), false
+	}
+	p.quick++
+	return min(quickRetries[p.quick-1], p.backoff.initial), p.quick == 1
+}
+
 // pending is what waits to be flooded to a peer: names of keys, whose values are looked up when they are sent. So it
 // never holds more than one name for each key of the store, and what is sent is always the latest.
 type pending struct {
@@ -111,10 +132,20 @@ type pending struct {
 	path []string        // nodes that have seen all of these, this one last; never empty if keys is not
 }
 
+// expect makes room for n keys.
+func (q *pending) expect(n int) {
+	if len(q.keys) == 0 {
+		q.keys = make(map[string]bool, n)
+	}
+}
+
 // add notes a key that came along path.
 func (q *pending) add(key string, withData bool, path []string, me string) {
+	if q.keys == nil {
+		q.keys = map[string]bool{}
+	}
 	if len(q.keys) == 0 {
-		q.keys, q.path = map[string]bool{}, path
+		q.path = path
 	} else if !slices.Equal(q.path, path) {
 		q.path = []string{me}
 	}

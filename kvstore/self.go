@@ -28,6 +28,7 @@ type ownKey struct {
 	value      lsdb.Value // what is to stand in the store; Version 0: not yet known
 	dirty      bool       // value is not in the store yet
 	refreshAt  time.Time
+	sent       time.Time     // when it was advertised or refreshed last
 	notBefore  time.Time     // earliest next advertisement
 	gap        time.Duration // that led to notBefore
 	defenceGap time.Duration
@@ -113,7 +114,7 @@ func (o *own) clear(key string, last []byte, stored *lsdb.Value) (tombstone lsdb
 }
 
 // defend looks at a value that the store has just taken over from elsewhere, and takes the key back if it is an own one
-// with other content or a later version. It reports whether it has to.
+// with other content or a later version. It reports whether it has to and did not know yet.
 func (o *own) defend(now time.Time, key string, got lsdb.Value) bool {
 	k := o.keys[key]
 	if k == nil || got.Version < k.value.Version {
@@ -125,12 +126,22 @@ func (o *own) defend(now time.Time, key string, got lsdb.Value) bool {
 			// A copy of an earlier life, or a foreign refresh: stay ahead of it.
 			k.value.TTLVersion = got.TTLVersion
 			k.refreshAt = now
+			if t := k.sent.Add(advertiseGap); t.After(now) {
+				k.refreshAt = t // so that two that refresh one key do not chase each other
+			}
+			if got.TTLVersion >= maxVersion {
+				o.change(k, k.value.Version+1, k.value.Data) // no refresh can follow that
+			}
 			o.plan(k)
 		}
 		return false
 	}
 	if !got.HasData() {
 		return false // a TTL update of a value that the store would not have taken over
+	}
+	if k.dirty {
+		o.change(k, got.Version+1, k.value.Data) // goes out when it would have anyway
+		return false
 	}
 	o.change(k, got.Version+1, k.value.Data)
 	switch {
@@ -175,7 +186,7 @@ func (o *own) due(now time.Time, inStore func(key string) (lsdb.Value, bool)) ma
 			k.notBefore = now.Add(k.gap)
 			out[d.key] = k.value
 		}
-		k.refreshAt = now.Add(o.every)
+		k.sent, k.refreshAt = now, now.Add(o.every)
 		o.plan(k)
 	}
 	for _, k := range early {

@@ -361,7 +361,11 @@ func TestInitializationStages(t *testing.T) {
 	if len(e.reached) > 0 || len(e.jobs) != minParallelSyncs {
 		t.Fatalf("reached %v, jobs %+v", e.reached, e.jobs)
 	}
-	b.done(b.now, result{job: e.jobs[0], err: errors.New("no")})
+	b.done(b.now, result{job: e.jobs[0], err: errors.New("connection refused"), refused: true}) // excused once
+	if e := b.sleep(syncSlotTime); len(e.reached) > 0 || b.areas["a"].peers["x"].state != PeerSyncing {
+		t.Fatalf("after the first failure: reached %v, %+v", e.reached, b.areas["a"].peers["x"])
+	}
+	b.done(b.now, result{job: e.jobs[0], err: errors.New("connection refused"), refused: true})
 	b.done(b.now, result{job: e.jobs[1], answer: SyncAnswer{KeyVals: one("k", val(1, "y", "1")), ToBeUpdated: []string{}}})
 	if e := b.take(); len(e.reached) > 0 || e.publication.Synced {
 		t.Fatal("synced too early")
@@ -379,6 +383,13 @@ func TestInitializationStages(t *testing.T) {
 	}
 	if e := ask("b"); !slices.Equal(e.reached, []monitor.Stage{monitor.AdjacencyDBSynced}) {
 		t.Fatalf("reached %v, want ADJACENCY_DB_SYNCED", e.reached)
+	}
+
+	b = newBench(t, config.KvStore{})
+	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: peer("0", "x")})
+	b.done(b.now, result{job: b.take().jobs[0], err: errors.New("no answer in time")})
+	if e := b.take(); !slices.Equal(e.reached, []monitor.Stage{monitor.KvStoreSynced}) {
+		t.Errorf("a peer that connects but does not answer: reached %v", e.reached)
 	}
 
 	b = newBench(t, config.KvStore{SelfAdjTimeout: time.Minute})

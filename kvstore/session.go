@@ -47,7 +47,7 @@ func (r *runner) run(ctx context.Context) {
 			res.answer, res.err = request(ctx, client, j)
 		}
 		res.took = time.Since(start)
-		res.job.digest, res.job.set = DumpParams{}, KeySet{} // not needed any more
+		res.job.mine, res.job.set = snapshot{}, KeySet{} // not needed any more
 		if res.err != nil && client != nil {
 			_ = client.Close()
 			client = nil
@@ -75,7 +75,7 @@ func request(ctx context.Context, c Client, j job) (SyncAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if j.kind == jobSync {
-		return c.FullSync(ctx, j.area, j.digest)
+		return c.FullSync(ctx, j.area, j.digest())
 	}
 	return SyncAnswer{}, c.Flood(ctx, j.area, j.set)
 }

@@ -19,6 +19,7 @@ func (a *area) addPeer(now time.Time, name string, spec msg.Peer, await bool) {
 	p := &peer{
 		spec: spec, session: a.c.lastID, state: PeerIdle, since: now, flaps: -1, retryAt: now,
 		backoff: backoff{initial: a.c.cfg.SyncInitialBackoff, max: a.c.cfg.SyncMaxBackoff},
+		resync:  backoff{initial: resyncGap, max: a.c.cfg.SyncInitialBackoff},
 	}
 	a.peers[name] = p
 	a.c.sessions[p.session] = &peerRef{area: a, name: name, peer: p}
@@ -72,7 +73,7 @@ func (a *area) startSyncs(now time.Time) {
 		// The digest covers everything up to now; what changes from here on waits for the answer.
 		p.pending.clear()
 		p.finalize, p.again = false, false
-		a.send(p, job{kind: jobSync, digest: DumpParams{Hashes: a.table.digest(), IgnoreTTL: true, SenderID: a.c.node}})
+		a.send(p, job{kind: jobSync, asker: a.c.node, mine: a.table.snapshot()})
 	}
 }
 
@@ -131,14 +132,16 @@ func (a *area) done(now time.Time, name string, p *peer, r result) {
 
 // failed puts a peer off after a request that went wrong. The next synchronization repairs whatever it has missed.
 func (a *area) failed(now time.Time, name string, p *peer, r result) {
-	wait := p.backoff.failure()
+	wait, first := p.failure(now)
 	a.c.log.Info("peer failed", zap.String("area", a.id), zap.String("peer", name), zap.String("request", string(r.job.kind)),
 		zap.Duration("retry", wait), zap.Error(r.err))
 	a.event(now, p, peerFailed)
 	p.pending.clear()
 	p.finalize = false
 	p.retryAt = now.Add(wait)
-	delete(a.awaited, name)
+	if !first || !r.refused {
+		delete(a.awaited, name) // a neighbour that cannot be reached at the first try may be about to start
+	}
 }
 
 // synced handles the answer to a digest: takes over what the peer has better, and has the rest sent to it.
@@ -189,8 +192,10 @@ func (a *area) disagree(now time.Time, name string) {
 	p.pending.clear()
 	p.finalize, p.again = false, false
 	p.retryAt = now
-	if t := p.resynced.Add(resyncGap); t.After(now) {
-		p.retryAt = t
+	if now.Sub(p.resynced) > 2*p.backoff.initial {
+		p.resync.success()
+	} else {
+		p.retryAt = now.Add(p.resync.failure())
 	}
 	p.resynced = p.retryAt
 }

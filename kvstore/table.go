@@ -1,9 +1,6 @@
 package kvstore
 
 import (
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"openr/lsdb"
@@ -47,7 +44,7 @@ func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender stri
 	if len(t.entries) == 0 {
 		t.entries = make(map[string]*entry, len(received))
 	}
-	r := mergeResult{updated: make(map[string]lsdb.Value, len(received)), reasons: map[string]NoMergeReason{}}
+	r := mergeResult{updated: make([]change, 0, len(received)), reasons: map[string]NoMergeReason{}}
 	for key, got := range received {
 		e := t.entries[key]
 		var mine *lsdb.Value
@@ -72,7 +69,7 @@ func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender stri
 			r.reasons[key] = reason
 			continue
 		}
-		r.updated[key] = got
+		r.updated = append(r.updated, change{key, got})
 		if held != nil && held(key) {
 			t.expiry.drop(&e.expiry)
 		} else {
@@ -115,62 +112,27 @@ func (t *table) expire(now time.Time) []string {
 // outgoing returns the value of e with the TTL to send it with at now: what is left less the decrement. It is not to be
 // sent if no more than margin is left.
 func (t *table) outgoing(now time.Time, e *entry, margin time.Duration) (lsdb.Value, bool) {
-	v := e.value
-	if !e.expiry.set() {
+	return outgoing(now, e.value, e.expires(), margin, t.decrement)
+}
+
+// expires returns when the entry is removed, the zero Time if never.
+func (e *entry) expires() time.Time {
+	if e.expiry.set() {
+		return e.expiry.at
+	}
+	return time.Time{}
+}
+
+func outgoing(now time.Time, v lsdb.Value, expires time.Time, margin, decrement time.Duration) (lsdb.Value, bool) {
+	if expires.IsZero() {
 		return v, true
 	}
-	left := e.expiry.at.Sub(now)
-	if left <= t.decrement || left < margin {
+	left := expires.Sub(now)
+	if left <= decrement || left < margin {
 		return v, false
 	}
-	v.TTL = (left - t.decrement).Milliseconds()
+	v.TTL = (left - decrement).Milliseconds()
 	return v, v.TTL > 0
-}
-
-// digest returns all keys without their data, for a full synchronization.
-func (t *table) digest() map[string]lsdb.Value {
-	d := make(map[string]lsdb.Value, len(t.entries))
-	for key, e := range t.entries {
-		d[key] = e.value.WithoutData()
-	}
-	return d
-}
-
-// selectKeys returns the entries that the filter lets through.
-func (t *table) selectKeys(f filter) map[string]*entry {
-	if f.all() {
-		return t.entries
-	}
-	out := map[string]*entry{}
-	for key, e := range t.entries {
-		if f.match(key, e.value.Originator) {
-			out[key] = e
-		}
-	}
-	return out
-}
-
-// dump answers a dump or the first leg of a full synchronization.
-func (t *table) dump(now time.Time, f filter, p DumpParams) (map[string]lsdb.Value, []string) {
-	var send map[string]*entry
-	var toBeUpdated []string
-	if p.Hashes != nil {
-		send, toBeUpdated = difference(t.entries, f, p.Hashes)
-	} else {
-		send = t.selectKeys(f)
-	}
-	vals := make(map[string]lsdb.Value, len(send))
-	for key, e := range send {
-		v, ok := t.outgoing(now, e, aboutToExpire)
-		if !ok {
-			continue
-		}
-		if p.DoNotPublishValue {
-			v = v.WithoutData()
-		}
-		vals[key] = v
-	}
-	return vals, toBeUpdated
 }
 
 // bytes returns the size of the table by Open/R's way of counting (getKvStoreAreaSummary).
@@ -181,43 +143,4 @@ func (t *table) bytes() int64 {
 		n += int64(len(key) + len(e.value.Originator) + len(e.value.Data))
 	}
 	return n
-}
-
-// filter decides which keys a dump returns (Open/R kvstore/KvStoreUtil.cpp, KvStoreFilters).
-type filter struct {
-	keys        *regexp.Regexp // nil: no filter by key
-	originators []string
-	and         bool
-}
-
-// newFilter compiles the filter of p. As in Open/R, a dump with an invalid expression is not filtered by key; the error
-// says which one it was.
-func newFilter(p DumpParams) (filter, error) {
-	f := filter{originators: p.Originators, and: p.And}
-	if len(p.Keys) == 0 {
-		return f, nil
-	}
-	for _, k := range p.Keys {
-		if _, err := regexp.Compile(k); err != nil {
-			return f, err
-		}
-	}
-	re, err := regexp.Compile("^(?:(?:" + strings.Join(p.Keys, ")|(?:") + "))")
-	f.keys = re
-	return f, err
-}
-
-// all reports whether f lets everything through.
-func (f filter) all() bool { return f.keys == nil && len(f.originators) == 0 }
-
-func (f filter) match(key, originator string) bool {
-	if f.all() {
-		return true
-	}
-	byKey := f.keys != nil && f.keys.MatchString(key)
-	byOriginator := slices.Contains(f.originators, originator)
-	if f.and {
-		return (f.keys == nil || byKey) && (len(f.originators) == 0 || byOriginator)
-	}
-	return byKey || byOriginator
 }

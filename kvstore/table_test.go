@@ -18,16 +18,16 @@ func one(key string, v lsdb.Value) map[string]lsdb.Value { return map[string]lsd
 func TestMergeKeepsWhatWasReceived(t *testing.T) {
 	tb := newTable(time.Millisecond)
 	got := withTTL(val(1, "a", "x"), 1000, 0)
-	if r := tb.merge(start, one("k", got), "a", nil); r.updated["k"].HasHash || !r.updated["k"].SameContent(got) {
-		t.Errorf("updated %+v", r.updated["k"])
+	if r := tb.merge(start, one("k", got), "a", nil); r.updated[0].value.HasHash || !r.updated[0].value.SameContent(got) {
+		t.Errorf("updated %+v", r.updated)
 	}
 	if v, _ := tb.get("k"); v.Hash != Hash(1, "a", []byte("x")) {
 		t.Errorf("stored without its hash: %+v", v)
 	}
 	refresh := withTTL(val(1, "a", "-"), 2000, 1)
 	refresh.Hash, refresh.HasHash = 7, true
-	if r := tb.merge(start, one("k", refresh), "a", nil); r.updated["k"].HasData() || r.updated["k"].Hash != 7 {
-		t.Errorf("refresh became %+v", r.updated["k"])
+	if r := tb.merge(start, one("k", refresh), "a", nil); r.updated[0].value.HasData() || r.updated[0].value.Hash != 7 {
+		t.Errorf("refresh became %+v", r.updated)
 	}
 	if v, _ := tb.get("k"); string(v.Data) != "x" || v.TTL != 2000 || v.TTLVersion != 1 || v.Hash != Hash(1, "a", []byte("x")) {
 		t.Errorf("stored %+v", v)
@@ -67,7 +67,7 @@ func TestTTLCountsDown(t *testing.T) {
 	if v, ok := tb.outgoing(at(time.Hour), tb.entries["inf"], aboutToExpire); !ok || v.TTL != lsdb.TTLInfinite {
 		t.Errorf("infinite TTL became %d", v.TTL)
 	}
-	if vals, _ := tb.dump(at(600*time.Millisecond), filter{}, DumpParams{}); len(vals) != 1 {
+	if vals, _ := tb.snapshot().dump(at(600*time.Millisecond), filter{}, DumpParams{}); len(vals) != 1 {
 		t.Errorf("dump shows a key about to expire: %v", vals)
 	}
 }
@@ -192,40 +192,17 @@ func TestDumpFilters(t *testing.T) {
 			if (err != nil) != (tt.name == "invalid expression") {
 				t.Errorf("error %v", err)
 			}
-			vals, update := tb.dump(start, f, tt.p)
+			vals, update := tb.snapshot().dump(start, f, tt.p)
 			if got := slices.Sorted(maps.Keys(vals)); !slices.Equal(got, tt.want) || update != nil {
 				t.Errorf("got %v, %v; want %v", got, update, tt.want)
 			}
 		})
 	}
-	vals, _ := tb.dump(start, filter{}, DumpParams{DoNotPublishValue: true})
+	vals, _ := tb.snapshot().dump(start, filter{}, DumpParams{DoNotPublishValue: true})
 	if v := vals["adj:a"]; v.HasData() || !v.HasHash {
 		t.Errorf("dump of hashes has %+v", v)
 	}
 	if v, _ := tb.get("adj:a"); !v.HasData() {
 		t.Error("a dump has changed the table")
 	}
-}
-
-func BenchmarkMerge100k(b *testing.B) {
-	vals := benchValues()
-	for b.Loop() {
-		newTable(time.Millisecond).merge(start, vals, "a", nil)
-	}
-}
-
-func BenchmarkDifference100k(b *testing.B) {
-	tb := merged(benchValues())
-	for b.Loop() {
-		tb.dump(start, filter{}, DumpParams{Hashes: tb.digest()})
-	}
-}
-
-func benchValues() map[string]lsdb.Value {
-	vals := map[string]lsdb.Value{}
-	for i := range 100000 {
-		key := "prefix:node-" + string(rune('a'+i%26)) + ":[" + time.Duration(i).String() + "]"
-		vals[key] = hashed(withTTL(val(1, "node-a", "some hundred bytes of data as they are in a prefix database, which is not very long, is it?"), 300000, 1))
-	}
-	return vals
 }

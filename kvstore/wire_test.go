@@ -125,7 +125,7 @@ func FuzzFromThrift(f *testing.F) {
 		if compact.Unmarshal(data, params) == nil {
 			p := DumpParamsFromThrift(params)
 			filter, _ := newFilter(p)
-			b.areas["0"].table.dump(b.now, filter, p)
+			b.areas["0"].table.snapshot().dump(b.now, filter, p)
 		}
 		pub := wire.NewPublication()
 		if compact.Unmarshal(data, pub) == nil {

@@ -1,9 +1,9 @@
 package linkmonitor
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -78,11 +78,11 @@ func (n *Netlink) Watch(w Watch) {
 }
 
 // suspects returns requests for the links whose carrier is not what it is known to be, and for the addresses to list: of one
-// link at a time, as a socket can list but one. The answers are messages as for changes.
-func (n *Netlink) suspects(w Watch) []*nl.NetlinkRequest {
+// link or of all, as a socket can list but one thing at a time. The answers are messages as for changes.
+func suspects(conn syscall.RawConn, w Watch) []*nl.NetlinkRequest {
 	var reqs []*nl.NetlinkRequest
 	for _, l := range w.Links {
-		if carrier, ok := carrier(n.ioctl, l.Name); !ok || carrier == l.Up {
+		if carrier, ok := carrier(conn, l.Name); !ok || carrier == l.Up {
 			continue
 		}
 		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
@@ -95,7 +95,9 @@ func (n *Netlink) suspects(w Watch) []*nl.NetlinkRequest {
 	if len(w.Addrs) > 0 {
 		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
 		info := nl.NewIfAddrmsg(unix.AF_INET6)
-		info.Index = uint32(w.Addrs[rand.IntN(len(w.Addrs))])
+		if len(w.Addrs) == 1 {
+			info.Index = uint32(w.Addrs[0])
+		}
 		req.AddData(info)
 		reqs = append(reqs, req)
 	}
@@ -105,9 +107,10 @@ func (n *Netlink) suspects(w Watch) []*nl.NetlinkRequest {
 	return reqs
 }
 
-// carrier asks for the carrier of an interface (ETHTOOL_GLINK, linux/ethtool.h), which costs next to nothing. ok is false if
-// there is no such interface or its driver cannot tell.
-func carrier(socket int, name string) (up, ok bool) {
+// carrier asks for the carrier of an interface (ETHTOOL_GLINK, linux/ethtool.h), which costs next to nothing. An interface
+// that is switched off has none. conn is any socket in its network namespace. ok is false if there is no such interface or
+// its driver cannot tell.
+func carrier(conn syscall.RawConn, name string) (up, ok bool) {
 	var request struct { // struct ifreq, linux/if.h
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
@@ -119,6 +122,9 @@ func carrier(socket int, name string) (up, ok bool) {
 	copy(request.name[:], name)
 	value := [2]uint32{unix.ETHTOOL_GLINK} // struct ethtool_value
 	request.data = unsafe.Pointer(&value)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	return value[1] != 0, errno == 0
+	err := conn.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
+		ok = errno == 0
+	})
+	return value[1] != 0, ok && err == nil
 }

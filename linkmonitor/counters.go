@@ -12,7 +12,7 @@ const (
 	counterSyncFailure      = "link_monitor.sync_interface.failure" // reads of the kernel's table that failed or were empty
 	counterLinkEventsLost   = "link_monitor.link_events_lost"       // own name: times the kernel or a queue dropped changes
 	counterNeighborInvalid  = "link_monitor.neighbor_invalid."      // own name: + cause; neighbour events refused
-	counterDADSkipped       = "link_monitor.dad_skipped"            // own name: link-local addresses made usable without duplicate address detection
+	counterDADSkipped       = "link_monitor.dad_skipped"            // own name: attempts to make a link-local address usable without duplicate address detection
 	counterInterfaceTracked = "link_monitor.interfaces"             // own name; gauge: interfaces on which neighbours are looked for
 )
 

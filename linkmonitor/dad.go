@@ -1,6 +1,8 @@
 package linkmonitor
 
 import (
+	"maps"
+	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -16,6 +18,12 @@ import (
 // dadRetry is the least time between two attempts to skip the detection of one address.
 const dadRetry = time.Second
 
+// dadKey names an address of a link.
+type dadKey struct {
+	index  int
+	prefix netip.Prefix
+}
+
 // skipDAD adds to out the tentative link-local addresses that e tells of.
 func (s *interfaces) skipDAD(e LinkEvent, now time.Time, out *effects) {
 	if !s.cfg.SkipDAD {
@@ -26,19 +34,21 @@ func (s *interfaces) skipDAD(e LinkEvent, now time.Time, out *effects) {
 		addrs = []Addr{e.Addr}
 	}
 	for _, a := range addrs {
+		if !a.Tentative {
+			delete(s.skipped, dadKey{a.Index, a.Prefix}) // when it is tentative again, that is another detection
+			continue
+		}
 		link, ok := s.table.links[a.Index]
-		if !ok || !a.Tentative || !isLinkLocal(a.Prefix) || !s.role(link.Name).discover {
+		if !ok || !isLinkLocal(a.Prefix) || a.Peer.IsValid() || !s.role(link.Name).discover {
 			continue
 		}
-		if last, tried := s.skipped[a.Index]; tried && now.Sub(last) < dadRetry {
+		maps.DeleteFunc(s.skipped, func(_ dadKey, last time.Time) bool { return now.Sub(last) >= dadRetry })
+		if _, tried := s.skipped[dadKey{a.Index, a.Prefix}]; tried {
 			continue
 		}
-		s.skipped[a.Index] = now
+		s.skipped[dadKey{a.Index, a.Prefix}] = now
 		out.skipDAD = append(out.skipDAD, a)
 		out.sum(counterDADSkipped)
-	}
-	if e.Kind == LinkGone {
-		delete(s.skipped, e.Link.Index)
 	}
 }
 

@@ -19,7 +19,7 @@ type interfaces struct {
 	roles map[string]role   // by interface name; the answers of the regular expressions
 	flaps map[string]*flaps // by interface name; survives an interface that vanishes while it is held down
 
-	skipped map[int]time.Time // by ifindex: when duplicate address detection was last skipped
+	skipped map[dadKey]time.Time // of addresses that are tentative still: when skipping the detection was last attempted
 
 	complete   bool // a snapshot has been seen
 	discovered bool // interfaces have been published at least once
@@ -40,7 +40,7 @@ type role struct {
 func (r role) tracked() bool { return r.discover || len(r.redistribute) > 0 }
 
 func newInterfaces(cfg *config.Config, start time.Time) *interfaces {
-	return &interfaces{cfg: cfg, start: start, table: newLinkTable(), roles: map[string]role{}, flaps: map[string]*flaps{}, skipped: map[int]time.Time{}}
+	return &interfaces{cfg: cfg, start: start, table: newLinkTable(), roles: map[string]role{}, flaps: map[string]*flaps{}, skipped: map[dadKey]time.Time{}}
 }
 
 func (s *interfaces) damping() damping {
@@ -73,12 +73,13 @@ const (
 
 // apply takes an event into the table and notes which interfaces went up or down by it.
 func (s *interfaces) apply(e LinkEvent, now time.Time, out *effects) news {
-	if known, ok := s.table.links[e.Link.Index]; e.Kind == LinkSet && ok && known == e.Link {
-		return nothing
-	}
-	is := nothing
+	known := s.table.knows(e)
 	names := s.table.apply(e)
 	s.skipDAD(e, now, out)
+	if known {
+		return nothing // or each look would ask for another
+	}
+	is := nothing
 	if e.Kind == LinkSnapshot {
 		if !s.complete {
 			is = unsettled

@@ -62,7 +62,7 @@ type LinkEvent struct {
 type Link struct {
 	Index int // kernel ifindex
 	Name  string
-	Up    bool // administratively up and able to carry packets: IFF_UP and IFF_RUNNING (linux/if.h)
+	Up    bool // administratively up and able to carry packets: IFF_UP, IFF_RUNNING and IFF_LOWER_UP (linux/if.h)
 }
 
 // Addr is an address of a link.
@@ -150,6 +150,19 @@ func (t *linkTable) apply(e LinkEvent) []string {
 		return slices.Sorted(maps.Keys(names))
 	}
 	return nil
+}
+
+// knows reports whether e sets what is set already.
+func (t *linkTable) knows(e LinkEvent) bool {
+	switch e.Kind {
+	case LinkSet:
+		known, ok := t.links[e.Link.Index]
+		return ok && known == e.Link && t.byName[e.Link.Name] == e.Link.Index
+	case AddrSet:
+		known, ok := t.addrs[e.Addr.Index][addrKey{e.Addr.Prefix, e.Addr.Peer}]
+		return ok && known == addrState{e.Addr.Usable, e.Addr.Tentative}
+	}
+	return false
 }
 
 func (t *linkTable) setLink(l Link) []string {

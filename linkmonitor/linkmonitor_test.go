@@ -37,6 +37,7 @@ func start(t *testing.T, cfg *config.Config, links LinkSource) *station {
 	s.o = Options{
 		Config: cfg, Counters: counters, Events: monitor.NewEventLog("me", 100), Init: monitor.NewInitialization(nil, counters),
 		Neighbors:   queue.New(msg.MergeNeighbors),
+		LinkState:   queue.New(msg.MergePublications),
 		Interfaces:  queue.Latest[msg.Interfaces](),
 		Peers:       s.peers[:],
 		KeyRequests: queue.New(msg.MergeKeyRequests),

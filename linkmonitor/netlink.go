@@ -36,7 +36,6 @@ type Netlink struct {
 
 	watches chan Watch
 	skips   chan Addr
-	ioctl   int // a socket to ask for carriers by
 
 	mu     sync.Mutex // guards what follows
 	socket *os.File   // opened by NewNetlink; nil once Run has taken it
@@ -57,16 +56,11 @@ func newNetlink(log *zap.Logger, buffer int) (*Netlink, error) {
 		return nil, fmt.Errorf("failed to find the network namespace: %w", err)
 	}
 	n := &Netlink{log: log, ns: ns, buffer: buffer, watches: make(chan Watch, 1), skips: make(chan Addr, 64)}
-	if n.ioctl, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		ns.Close()
-		return nil, fmt.Errorf("failed to open a socket to ask for carriers by: %w", err)
-	}
 	if n.socket, err = openNetlink(buffer); err != nil {
-		unix.Close(n.ioctl)
 		ns.Close()
 		return nil, err
 	}
-	runtime.AddCleanup(n, func(fds [2]int) { unix.Close(fds[0]); unix.Close(fds[1]) }, [2]int{int(ns), n.ioctl})
+	runtime.AddCleanup(n, func(ns netns.NsHandle) { ns.Close() }, ns)
 	return n, nil
 }
 
@@ -137,7 +131,9 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 	done := make(chan struct{})
 	wg.Go(func() {
 		var watch Watch
-		look := time.NewTimer(0)
+		var looked time.Time
+		look := time.NewTimer(time.Hour)
+		look.Stop()
 		defer look.Stop()
 		for {
 			select {
@@ -149,10 +145,11 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 			case <-resync:
 				asked.Store(true)
 				socket.SetReadDeadline(time.Unix(1, 0))
-			case watch = <-n.watches:
-				look.Reset(0)
+			case watch = <-n.watches: // however often they come, no look comes earlier for it
+				look.Reset(time.Until(looked.Add(watch.Every)))
 			case <-look.C:
-				n.attempt(conn, n.suspects(watch)...)
+				looked = time.Now()
+				n.attempt(conn, suspects(conn, watch)...)
 				if time.Now().Before(watch.Until) {
 					look.Reset(watch.Every)
 				}
@@ -253,7 +250,7 @@ func send(conn syscall.RawConn, reqs ...*nl.NetlinkRequest) error {
 	}
 	var err error
 	if e := conn.Write(func(fd uintptr) bool {
-		err = unix.Sendto(int(fd), message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		_, err = unix.Write(int(fd), message)
 		return !errors.Is(err, unix.EAGAIN)
 	}); e != nil {
 		err = e
@@ -316,6 +313,9 @@ func (r *netlinkReader) messages(messages []syscall.NetlinkMessage) error {
 		switch m.Header.Type {
 		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 			if r.dump == nil || m.Header.Seq != r.dump.seq {
+				if errno := netlinkErrno(m.Data); errno != 0 {
+					r.log.Debug("the kernel refused a request", zap.Error(errno))
+				}
 				continue
 			}
 			if errno := netlinkErrno(m.Data); errno != 0 {

@@ -90,9 +90,9 @@ func (c *core) list(now time.Time, i *iface, h *hello) bool {
 // mustBeListed reports whether n would suffer if a hello did not list it.
 func (n *neighbor) mustBeListed() bool { return n.active() || n.state == Negotiate }
 
-// listingBound is how many bytes the listing of n takes, now and when sequence numbers and times have grown.
+// listingBound is how many bytes the listing of n takes at most, whatever sequence numbers and times it sends.
 func (n *neighbor) listingBound() int {
-	return listingSize(n.node, reflected{seq: max(n.seq, math.MaxInt32), sentUs: math.MaxInt64, rcvdUs: n.rcvdUs})
+	return listingSize(n.node, reflected{seq: math.MaxInt64, sentUs: math.MaxInt64, rcvdUs: n.rcvdUs})
 }
 
 // room returns how many bytes a hello has left for neighbours beyond those that must be listed.
@@ -208,7 +208,7 @@ func (c *core) restarting(now time.Time, n *neighbor) {
 const minRTT = time.Millisecond
 
 func roundRTT(us int64) time.Duration {
-	return max(minRTT, (time.Duration(us) * time.Microsecond).Truncate(time.Millisecond))
+	return max(minRTT, (time.Duration(max(us, 0)) * time.Microsecond).Truncate(time.Millisecond))
 }
 
 // maxRTTUs is where a sample is nonsense: a clock was set, or the sender made it up.

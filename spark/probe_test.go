@@ -2,6 +2,7 @@ package spark
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -333,5 +334,56 @@ func TestNameThatFillsThePacket(t *testing.T) {
 	p.net.run(time.Minute)
 	if len(p.take()) != 0 {
 		t.Error("something was sent")
+	}
+}
+
+// Neighbours whose numbers are as long as numbers get do not make my hellos too big to be sent.
+func TestLongNumbersOfNeighborsLeaveRoom(t *testing.T) {
+	for _, seqs := range [][2]int64{{1, math.MaxInt64}, {math.MinInt64, math.MinInt64}, {math.MinInt64, math.MaxInt64}} {
+		p := newProbe(t, nil)
+		for k := range 45 {
+			p.net.run(100 * ms)
+			name := fmt.Sprintf("peer-%02d", k)
+			from := func(h *hello) { h.node, h.seq = name, seqs[0] }
+			p.hello(from)
+			p.hello(func(h *hello) { p.listing(h); from(h) })
+			p.handshake(func(h *handshake) { h.node = name })
+		}
+		for k := range 45 {
+			p.net.run(50 * ms)
+			p.hello(func(h *hello) {
+				p.listing(h)
+				h.node, h.seq, h.sentUs = fmt.Sprintf("peer-%02d", k), seqs[1], math.MaxInt64
+			})
+		}
+		up := 0
+		for _, n := range p.node.core.snapshot() {
+			if n.State == Established {
+				up++
+			}
+		}
+		p.take()
+		p.net.run(p.node.cfg.Spark.FastInitHello)
+		p.node.apply(p.node.core.Shutdown(p.net.now))
+		listed := 0
+		for _, x := range p.take() {
+			if x.hello != nil {
+				listed = len(x.hello.neighbors)
+			}
+		}
+		if up < 15 || up == 45 || listed < up || p.node.count(cntTooBig) != 0 {
+			t.Errorf("sequence numbers %d: %d adjacencies, %d listed, %d hellos too big", seqs, up, listed, p.node.count(cntTooBig))
+		}
+	}
+}
+
+func TestRoundRTT(t *testing.T) {
+	for us, want := range map[int64]time.Duration{
+		0: ms, 1: ms, 999: ms, 1999: ms, 2000: 2 * ms, 2500: 2 * ms, -1: ms, -math.MaxInt64: ms, math.MinInt64: ms, math.MinInt64 / 1000 * 3: ms,
+		-15e15: ms, maxRTTUs: time.Hour,
+	} {
+		if got := roundRTT(us); got != want {
+			t.Errorf("%d µs: %v, want %v", us, got, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -306,21 +307,25 @@ func TestOldAgent(t *testing.T) {
 	}
 }
 
-// TestUnfinished: fib routes says when the forwarding table is not what it shows.
+// TestUnfinished: fib routes says when the forwarding table is not what it shows, and why.
 func TestUnfinished(t *testing.T) {
-	for want, set := range map[string]map[string]int64{
-		"\n2 of the changes to the forwarding table failed": {"fib.synced": 1, "fib.num_dirty_routes": 2},
-		"\nnothing is programmed yet":                       {"fib.synced": 0, "fib.num_dirty_routes": 0},
-		"":                                                  {"fib.synced": 1, "fib.num_dirty_routes": 0},
+	bad := msg.Route{Prefix: netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct {
+		synced int64
+		routes []fib.RouteStatus
+		want   string // after the routes
+	}{
+		{1, nil, ""},
+		{0, nil, "\nnothing is programmed yet"},
+		{1, []fib.RouteStatus{{Route: bad, State: fib.RouteFailed, Err: errors.New("no such device")}}, "\nFailed, and tried again:\n> 10.0.0.0/8\n  no such device\n"},
 	} {
 		counters := monitor.NewCounters()
-		for name, v := range set {
-			counters.Set(name, v)
-		}
-		rest := func(out string) string { return strings.TrimPrefix(out, "\n== Unicast Routes for n  ==\n\nnone\n") }
-		c := ctrl.New(ctrl.Options{Config: config.Default("n"), Counters: counters, Fib: &ctrl.FakeFib{}})
-		if out := breeze(t, "--port", serve(t, c.Processor()), "fib", "routes"); rest(out) == out || !strings.HasPrefix(rest(out), want) || want == "" && rest(out) != "" {
-			t.Errorf("%v printed\n%s", set, out)
+		counters.Set("fib.synced", tt.synced)
+		c := ctrl.New(ctrl.Options{Config: config.Default("n"), Counters: counters, Fib: &ctrl.FakeFib{All: tt.routes}})
+		out := breeze(t, "--port", serve(t, c.Processor()), "fib", "routes")
+		rest, found := strings.CutPrefix(out, "\n== Unicast Routes for n  ==\n\nnone\n")
+		if !found || !strings.HasPrefix(rest, tt.want) || tt.want == "" && rest != "" {
+			t.Errorf("%+v printed\n%s", tt, out)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,15 +45,22 @@ func (a *app) fib() *cobra.Command {
 	return group("fib", "Forwarding table", routes)
 }
 
-// printUnfinished says whether the forwarding table lacks something of what was printed.
+// printUnfinished says what of the printed routes the forwarding table lacks, and why.
 func (s *session) printUnfinished() error {
-	const synced, failed = "fib.synced", "fib.num_dirty_routes"
-	counters, err := s.GetSelectedCounters(s.ctx, []string{synced, failed})
+	const synced, failed = "fib.synced", "fib.failed_route."
+	reasons, err := s.GetRegexExportedValues(s.ctx, regexp.QuoteMeta(failed)+".*")
 	if err != nil {
 		return err
 	}
-	if n := counters[failed]; n > 0 {
-		s.printf("\n%d of the changes to the forwarding table failed and will be tried again; the agent's log says why\n", n)
+	if len(reasons) > 0 {
+		s.printf("\nFailed, and tried again:\n")
+		for _, name := range slices.Sorted(maps.Keys(reasons)) {
+			s.printf("> %s\n  %s\n", strings.TrimPrefix(name, failed), reasons[name])
+		}
+	}
+	counters, err := s.GetSelectedCounters(s.ctx, []string{synced})
+	if err != nil {
+		return err
 	}
 	if v, ok := counters[synced]; ok && v == 0 {
 		s.printf("\nnothing is programmed yet: the agent has still to compare its routes with what stands in the table\n")

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openr/preflight/holder"
 )
 
 // keepAlive finds dead connections, which would otherwise stay for ever on an idle server.
@@ -25,8 +28,10 @@ func Listen(ctx context.Context, addr string, tos int) (net.Listener, error) {
 	}
 	l, err := config.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		_, port, _ := net.SplitHostPort(addr)
-		return nil, fmt.Errorf("TCP port %s is taken by %s: %w", port, holder(port), err)
+		_, text, _ := net.SplitHostPort(addr)
+		port, _ := net.LookupPort("tcp", text) // it was just used
+		by := strings.Join(holder.Of("tcp", port), " and ")
+		return nil, fmt.Errorf("TCP port %d is taken by %s: %w", port, cmp.Or(by, "a process that cannot be seen from here"), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to listen on %s: %w", addr, err)
