@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	vnl "github.com/vishvananda/netlink"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/sys/unix"
 
 	"openr/fib"
@@ -522,5 +524,20 @@ func TestApplyEndsWithContext(t *testing.T) {
 	cancel()
 	if _, err := w.p.Apply(ctx, []msg.Route{route("2001:db8::/64")}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// TestCloseIsQuiet: stopping is no fault, and is not logged as one.
+func TestCloseIsQuiet(t *testing.T) {
+	seen, logs := observer.New(zap.InfoLevel)
+	p, err := New(Options{Table: 254, Protocol: 99, Metric: 10, Log: zap.New(seen)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := logs.Len(); n != 0 {
+		t.Errorf("%d lines logged: %v", n, logs.All())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -26,6 +27,7 @@ type watcher struct {
 	ended    chan struct{} // closed when the goroutine has ended
 	file     *os.File      // the notification socket
 	raw      syscall.RawConn
+	closing  atomic.Bool
 
 	mu      sync.Mutex // guards what follows
 	request *conn
@@ -137,7 +139,7 @@ func (w *watcher) run() {
 		defer w.mu.Unlock()
 		return !w.drain(int(fd))
 	})
-	if err != nil && !errors.Is(err, os.ErrClosed) {
+	if err != nil && !w.closing.Load() {
 		w.log.Error("no more netlink notifications", zap.Error(err))
 	}
 }
@@ -184,6 +186,7 @@ func (w *watcher) takeForeign() (prefixes map[netip.Prefix]bool, lost bool) {
 
 // close ends the goroutine.
 func (w *watcher) close() error {
+	w.closing.Store(true)
 	err := w.file.Close()
 	<-w.ended
 	return errors.Join(err, w.request.close())
