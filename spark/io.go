@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
 
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,8 +44,7 @@ var group = netip.MustParseAddr("ff02::1")
 
 // socket is the real network.
 type socket struct {
-	conn *net.UDPConn
-	raw  syscall.RawConn
+	conn *ipv6.PacketConn
 	port int
 }
 
@@ -56,25 +57,13 @@ var _ PacketIO = (*socket)(nil)
 // take the other's packets for its own.
 func openSocket(port, tclass int) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return onDescriptor(raw, func(fd int) error {
-			for _, o := range []struct {
-				level, name, value int
-				what               string
-			}{
-				{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1, "IPV6_V6ONLY"},
-				{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"},
-				{unix.IPPROTO_IPV6, unix.IPV6_TCLASS, tclass, "IPV6_TCLASS"},
-				{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, hopLimit, "IPV6_MULTICAST_HOPS"},
-				{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT"},
-				{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 0, "IPV6_MULTICAST_LOOP"},
-				{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS"},
-			} {
-				if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-					return fmt.Errorf("setting %s to %d: %w", o.what, o.value, err)
-				}
-			}
-			return nil
-		})
+		var err error
+		if e := raw.Control(func(fd uintptr) {
+			err = os.NewSyscallError("SO_TIMESTAMPNS", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
+		}); e != nil {
+			return e
+		}
+		return err
 	}}
 	conn, err := lc.ListenPacket(context.Background(), "udp6", net.JoinHostPort("::", strconv.Itoa(port)))
 	if errors.Is(err, unix.EADDRINUSE) {
@@ -83,74 +72,52 @@ func openSocket(port, tclass int) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening UDP port %d for neighbour discovery: %w", port, err)
 	}
-	udp := conn.(*net.UDPConn)
-	raw, err := udp.SyscallConn()
-	if err != nil {
+	s := &socket{conn: ipv6.NewPacketConn(conn), port: conn.LocalAddr().(*net.UDPAddr).Port}
+	if err := errors.Join(
+		os.NewSyscallError("IPV6_TCLASS", s.conn.SetTrafficClass(tclass)),
+		os.NewSyscallError("IPV6_MULTICAST_HOPS", s.conn.SetMulticastHopLimit(hopLimit)),
+		os.NewSyscallError("IPV6_MULTICAST_LOOP", s.conn.SetMulticastLoopback(false)),
+		os.NewSyscallError("IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT", s.conn.SetControlMessage(ipv6.FlagInterface|ipv6.FlagHopLimit, true)),
+	); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("opening UDP port %d for neighbour discovery: %w", port, err)
 	}
-	return &socket{conn: udp, raw: raw, port: udp.LocalAddr().(*net.UDPAddr).Port}, nil
+	return s, nil
 }
 
-// onDescriptor runs f on the file descriptor behind raw and returns its error.
-func onDescriptor(raw syscall.RawConn, f func(fd int) error) error {
-	var err error
-	if e := raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
-		return e
-	}
-	return err
-}
-
-// Receive implements PacketIO. It reads the descriptor itself, because package net would resolve the zone of each source
-// address to a name in whatever network namespace its thread happens to be.
+// Receive implements PacketIO.
 func (s *socket) Receive(buf []byte) (Received, error) {
-	var (
-		out     Received
-		control [256]byte
-		oob     int
-		flags   int
-		from    unix.Sockaddr
-		err     error
-	)
-	e := s.raw.Read(func(fd uintptr) bool {
-		for {
-			out.Size, oob, flags, from, err = unix.Recvmsg(int(fd), buf, control[:], unix.MSG_DONTWAIT)
-			if err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
-		}
-	})
-	if e != nil {
-		return Received{}, e
-	}
-	if err != nil {
+	var control [256]byte
+	packets := []ipv6.Message{{Buffers: [][]byte{buf}, OOB: control[:]}}
+	if _, err := s.conn.ReadBatch(packets, 0); err != nil {
 		return Received{}, fmt.Errorf("receiving on UDP port %d: %w", s.port, err)
 	}
-	if a, ok := from.(*unix.SockaddrInet6); ok {
-		out.Source = netip.AddrFrom16(a.Addr)
+	p := &packets[0]
+	out := Received{Size: p.N, Truncated: p.Flags&unix.MSG_TRUNC != 0, HopLimit: -1, At: time.Now()}
+	if a, ok := p.Addr.(*net.UDPAddr); ok {
+		// Without the zone: it is a name, looked up in the network namespace of whatever thread this runs on.
+		out.Source, _ = netip.AddrFromSlice(a.IP)
 	}
-	out.Truncated = flags&unix.MSG_TRUNC != 0
-	out.HopLimit = -1
-	out.parseControl(control[:oob])
-	if out.At.IsZero() {
-		out.At = time.Now()
-	}
+	out.parseControl(control[:p.NN])
 	return out, nil
 }
 
 // parseControl takes interface, hop limit and receive time from the control messages of a packet. What is missing or too
 // short is left as it is.
 func (r *Received) parseControl(b []byte) {
+	// x/net takes an absent hop limit for 0, and does not know of time stamps.
 	messages, err := unix.ParseSocketControlMessage(b)
 	if err != nil {
 		return
 	}
+	var known ipv6.ControlMessage
+	if known.Parse(b) == nil {
+		r.Index = known.IfIndex
+	}
 	for _, m := range messages {
 		switch {
-		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= unix.SizeofInet6Pktinfo:
-			r.Index = int(binary.NativeEndian.Uint32(m.Data[16:]))
 		case m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_HOPLIMIT && len(m.Data) >= 4:
-			r.HopLimit = int(int32(binary.NativeEndian.Uint32(m.Data)))
+			r.HopLimit = known.HopLimit
 		case m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16:
 			r.At = time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
 		case m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 8: // 32-bit time
@@ -161,18 +128,16 @@ func (r *Received) parseControl(b []byte) {
 
 // Send implements PacketIO.
 func (s *socket) Send(index int, src netip.Addr, data []byte) error {
-	to := &unix.SockaddrInet6{Port: s.port, Addr: group.As16()} // the interface is in the control message, not in a scope
-	info := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: src.As16(), Ifindex: uint32(index)})
-	return onDescriptor(s.raw, func(fd int) error {
-		_, err := unix.SendmsgN(fd, data, info, to, unix.MSG_DONTWAIT)
-		return err
-	})
+	info := ipv6.ControlMessage{Src: src.AsSlice(), IfIndex: index}
+	packets := []ipv6.Message{{Buffers: [][]byte{data}, OOB: info.Marshal(), Addr: &net.UDPAddr{IP: group.AsSlice(), Port: s.port}}}
+	_, err := s.conn.WriteBatch(packets, unix.MSG_DONTWAIT)
+	return err
 }
 
 // Join implements PacketIO. To be a member already is success.
 func (s *socket) Join(index int) error {
-	err := s.membership(unix.IPV6_JOIN_GROUP, index)
-	if err == unix.EADDRINUSE {
+	err := s.conn.JoinGroup(&net.Interface{Index: index}, &net.UDPAddr{IP: group.AsSlice()})
+	if errors.Is(err, unix.EADDRINUSE) {
 		return nil
 	}
 	return err
@@ -180,17 +145,11 @@ func (s *socket) Join(index int) error {
 
 // Leave implements PacketIO. Not to be a member, as when the interface is gone, is success.
 func (s *socket) Leave(index int) error {
-	err := s.membership(unix.IPV6_LEAVE_GROUP, index)
-	if err == unix.EADDRNOTAVAIL || err == unix.ENODEV {
+	err := s.conn.LeaveGroup(&net.Interface{Index: index}, &net.UDPAddr{IP: group.AsSlice()})
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	return err
-}
-
-func (s *socket) membership(option, index int) error {
-	return onDescriptor(s.raw, func(fd int) error {
-		return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, option, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)})
-	})
 }
 
 // Close implements PacketIO.
