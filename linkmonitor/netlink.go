@@ -21,6 +21,7 @@ const (
 	netlinkBuffer = 4 << 20         // bytes of changes the kernel keeps for us
 	dumpTimeout   = 5 * time.Second // for one answer of the kernel while a snapshot is being read
 	dumpTries     = 4               // how often a snapshot that changes disturb is started again at once
+	maxInvalid    = 100             // how often in a row the kernel may call a read invalid
 	skipStats     = 1 << 3          // RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h): list links without their counters
 )
 
@@ -191,12 +192,13 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 
 // netlinkReader reads one socket: changes, and the answers to its own requests.
 type netlinkReader struct {
-	log  *zap.Logger
-	conn syscall.RawConn
-	emit func([]LinkEvent)
-	buf  []byte
-	seq  uint32
-	dump *dump // the snapshot being read; nil: none
+	log     *zap.Logger
+	conn    syscall.RawConn
+	emit    func([]LinkEvent)
+	buf     []byte
+	seq     uint32
+	dump    *dump // the snapshot being read; nil: none
+	invalid int   // reads in a row that the kernel called invalid
 }
 
 // dump is a snapshot being read: first the links, then the addresses. Changes that come between go into it too.
@@ -276,12 +278,18 @@ func (r *netlinkReader) read() error {
 		return nil
 	case errors.Is(err, unix.EINTR):
 		return nil
+	case errors.Is(err, unix.EINVAL) && r.invalid < maxInvalid:
+		// A listing that the reader was about to continue has been finished by a request that was being sent meanwhile
+		// (net/netlink/af_netlink.c, netlink_dump): nothing is missing.
+		r.invalid++
+		return nil
 	case err != nil:
 		return fmt.Errorf("failed to read link changes: %w", err)
 	case flags&unix.MSG_TRUNC != 0:
 		r.lost("a netlink message was longer than the buffer")
 		return nil
 	}
+	r.invalid = 0
 	if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != nl.PidKernel {
 		return nil // somebody else's message
 	}
