@@ -31,9 +31,9 @@ type Config struct {
 	AssumeDrained      bool          `key:"assume_drained"`    // start drained; default false
 	SoftDrain          bool          `key:"enable_soft_drain"` // draining raises metrics instead of setting the overload bit
 	SoftDrainIncrement int32         `key:"softdrained_node_increment" range:"1.."`
-	UndrainedFlagPath  string        `key:"undrained_flag_path"` // start undrained if this file exists, drained if not; overrides AssumeDrained
-	StorePath          string        `key:"persistent_config_store_path"`
-	AdjHold            time.Duration `key:"adj_hold_time_s" range:"0.."` // longest wait for neighbours before the first adjacency advertisement
+	UndrainedFlagPath  string        `key:"undrained_flag_path"`          // start undrained if this file exists, drained if not; overrides AssumeDrained
+	StorePath          string        `key:"persistent_config_store_path"` // not written yet
+	AdjHold            time.Duration `key:"adj_hold_time_s" range:"0.."`  // longest wait for neighbours before the first adjacency advertisement
 	InitOptimization   bool          `key:"enable_init_optimization"`
 	SkipDAD            bool          `key:"netlink_links.skip_duplicate_address_detection"` // extension: on links to neighbours, use link-local addresses at once; default true
 
@@ -134,12 +134,12 @@ type Monitor struct {
 
 // OriginatedPrefix is an element of originated_prefixes.
 type OriginatedPrefix struct {
-	Prefix              netip.Prefix `key:"prefix" need:"true"` // masked
-	PathPreference      int32        `key:"path_preference"`    // larger wins; default 0
-	SourcePreference    int32        `key:"source_preference"`  // compared after PathPreference; default 0
-	Tags                []string     `key:"tags"`               // sorted
-	AreaStack           []string     `key:"area_stack"`
-	MinNexthop          int64        `key:"minNexthop" range:"0.."`
+	Prefix              netip.Prefix `key:"prefix" need:"true"`                    // masked
+	PathPreference      int32        `key:"path_preference"`                       // larger wins; default 0
+	SourcePreference    int32        `key:"source_preference"`                     // compared after PathPreference; default 0
+	Tags                []string     `key:"tags"`                                  // sorted
+	AreaStack           []string     `key:"area_stack"`                            // without effect, as in Open/R
+	MinNexthop          int64        `key:"minNexthop" range:"0.."`                // without effect, as in Open/R
 	MinSupportingRoutes int          `key:"minimum_supporting_routes" range:"0.."` // advertise only while so many more specific routes are programmed
 	InstallToFib        bool         `key:"install_to_fib"`                        // also install a blackhole route for the prefix
 }

@@ -54,6 +54,24 @@ func (n *network) watchPackets(probes []*probe) {
 	})
 }
 
+// TestTwoAreas: what one area advertises reaches the other through the node that is in both, and back; it goes when its origin
+// does.
+func TestTwoAreas(t *testing.T) {
+	area := func(id, interfaces string) any {
+		return map[string]any{"area_id": id, "include_interface_regexes": []any{interfaces}, "redistribute_interface_regexes": []any{"lo"}}
+	}
+	n := start(t, lab.Options{Topology: "line:3", Config: func(i int) map[string]any {
+		return map[string]any{"areas": [][]any{
+			{area("A", "to-n1")}, {area("A", "to-n0"), area("B", "to-n2")}, {area("B", "to-n1")},
+		}[i]}
+	}})
+	link := n.link(0, 1)
+	n.must(n.SetLink(link, false))
+	n.converges("the first area loses its other node")
+	n.must(n.SetLink(link, true))
+	n.converges("it is back")
+}
+
 // TestRing: both ways round to the opposite node, IPv4 through IPv6 next hops and through IPv4 ones; links fail and return.
 func TestRing(t *testing.T) {
 	n := start(t, lab.Options{Topology: "ring:4", NumberedLinks: true, Config: always(map[string]any{"v4_over_v6_nexthop": false})})
