@@ -296,8 +296,8 @@ func TestBetterRoutesComeWithoutAnotherEvent(t *testing.T) {
 		s.link("A", "1", "3", 0, 50, 50)
 		s.link("A", "2", "3", 0, 50, 50)
 		s.publishAll(true)
-		s.Peers.Push(peers())
 		s.advertisePrefix("A", "3", p3)
+		s.Peers.Push(peers()) // last: with the peers the first routes are computed
 		if u, ok := s.update(); !ok || routesIn(u) != "+"+p3+" 50 to-3-0" {
 			t.Fatalf("first: %v %v", ok, deltaText(u))
 		}
