@@ -107,7 +107,7 @@ func store(src, section reflect.Value) {
 			continue
 		}
 		dst, k := walk(section, b.key, false)
-		if v.IsZero() && v.Kind() != reflect.Bool {
+		if v.IsZero() && v.Kind() != reflect.Bool && !b.zero {
 			if !dst.IsValid() || k.optional && dst.IsNil() {
 				continue
 			}

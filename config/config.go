@@ -13,6 +13,7 @@ import (
 //	key    path in the file below the enclosing struct; none: the struct stands for no level of the file
 //	range  smallest and largest value in the unit of the file; the width of Open/R's field bounds the open ends
 //	need   the section cannot be given without it
+//	zero   "value": 0 is a value like others, and not the same as not given
 //
 // The unit of a duration is the ending of its key, _s or _ms.
 type Config struct {
@@ -26,13 +27,14 @@ type Config struct {
 	CtrlPort        int  `key:"thrift_server.openr_ctrl_port" range:"1..65535"` // TCP port of KvStore and the control API; default 2018
 
 	BestRouteSelection bool               `key:"enable_best_route_selection"` // default true
+	RibPolicy          bool               `key:"enable_rib_policy"`           // clients may set a policy that weighs next hops
 	OriginatedPrefixes []OriginatedPrefix `key:"originated_prefixes"`
 
 	AssumeDrained      bool          `key:"assume_drained"`    // start drained; default false
 	SoftDrain          bool          `key:"enable_soft_drain"` // draining raises metrics instead of setting the overload bit
 	SoftDrainIncrement int32         `key:"softdrained_node_increment" range:"1.."`
 	UndrainedFlagPath  string        `key:"undrained_flag_path"`          // start undrained if this file exists, drained if not; overrides AssumeDrained
-	StorePath          string        `key:"persistent_config_store_path"` // not written yet
+	StorePath          string        `key:"persistent_config_store_path"` // file that keeps the drain state and what clients store; default /tmp/openr_persistent_config_store.bin
 	AdjHold            time.Duration `key:"adj_hold_time_s" range:"0.."`  // longest wait for neighbours before the first adjacency advertisement
 	InitOptimization   bool          `key:"enable_init_optimization"`
 	SkipDAD            bool          `key:"netlink_links.skip_duplicate_address_detection"` // extension: on links to neighbours, use link-local addresses at once; default true
@@ -43,6 +45,7 @@ type Config struct {
 	Decision    Decision    `key:"decision_config"`
 	Fib         Fib
 	Monitor     Monitor `key:"monitor_config"`
+	TLS         TLS
 
 	rest *openrconfig.OpenrConfig // the file with what the agent accepts but does not use yet; nil: defaults
 }
@@ -126,6 +129,47 @@ type Fib struct {
 	Protocol         int           `key:"netlink_fib.route_protocol" range:"17..253"`     // extension: rtm_protocol of our routes; default 99
 	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
 }
+
+// TLS is how connections to the control port are secured: thrift_server for those that others make, thrift_client for those
+// that this node makes to the stores of its neighbours, with the same files.
+type TLS struct {
+	Server          bool         `key:"thrift_server.enable_secure_thrift_server"`
+	CA              string       `key:"thrift_server.x509_ca_path"` // PEM; who may sign the certificates of the other side
+	Cert            string       `key:"thrift_server.x509_cert_path"`
+	Key             string       `key:"thrift_server.x509_key_path"`                                // default: the key is in the file of the certificate
+	Curve           string       `key:"thrift_server.ecc_curve_name"`                               // preferred in the key exchange
+	AcceptablePeers string       `key:"thrift_server.acceptable_peers"`                             // comma-separated names, one of which a client's certificate must carry; empty: any
+	TicketSeeds     string       `key:"thrift_server.ticket_seed_path"`                             // file with the secrets of session tickets, shared by servers
+	VerifyClient    VerifyClient `key:"thrift_server.verify_client_type" range:"0..2" zero:"value"` // default VerifyClientNever
+	Client          bool         `key:"thrift_client.enable_secure_thrift_client"`
+	VerifyServer    VerifyServer `key:"thrift_client.verify_server_type" range:"0..1"` // default VerifyServerIfPresented
+}
+
+// VerifyClient is what the server asks of its clients (OpenrConfig.thrift, VerifyClientType; same numbers).
+type VerifyClient int
+
+// What the server may ask of its clients.
+const (
+	VerifyClientAlways      = VerifyClient(openrconfig.VerifyClientType_ALWAYS)         // TLS and a certificate
+	VerifyClientIfPresented = VerifyClient(openrconfig.VerifyClientType_IF_PRESENTED)   // nothing; a certificate, if there is one, must be valid
+	VerifyClientNever       = VerifyClient(openrconfig.VerifyClientType_DO_NOT_REQUEST) // plaintext: Open/R switches TLS off then
+)
+
+// VerifyServer is what this node as a client asks of servers (OpenrConfig.thrift, VerifyServerType; same numbers).
+type VerifyServer int
+
+// What a client may ask of servers.
+const (
+	VerifyServerIfPresented = VerifyServer(openrconfig.VerifyServerType_IF_PRESENTED)         // a valid certificate
+	VerifyServerIgnore      = VerifyServer(openrconfig.VerifyServerType_IGNORE_VERIFY_RESULT) // any certificate
+)
+
+// Serves reports whether the control port speaks TLS.
+func (t TLS) Serves() bool { return t.Server && t.VerifyClient != VerifyClientNever }
+
+// Required reports whether the control port speaks nothing but TLS. A node that demands it of others does not speak
+// plaintext to them either.
+func (t TLS) Required() bool { return t.Server && t.VerifyClient == VerifyClientAlways }
 
 // Monitor is monitor_config.
 type Monitor struct {

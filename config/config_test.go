@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 		Decision: Decision{DebounceMin: 10 * time.Millisecond, DebounceMax: 250 * time.Millisecond, UnblockInitialRoutes: 2 * time.Minute},
 		Fib:      Fib{RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10},
 		Monitor:  Monitor{MaxEventLog: 100},
+		TLS:      TLS{VerifyClient: VerifyClientNever},
 	}
 	got := Default("leaf1.example:1")
 	got.rest = nil

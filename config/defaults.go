@@ -47,6 +47,9 @@ func (f *file) complete() {
 	if f.EnableNetlinkFibHandler == nil {
 		f.EnableNetlinkFibHandler = new(f.FibPort == 0)
 	}
+	if f.ThriftServer.VerifyClientType == nil {
+		f.ThriftServer.VerifyClientType = new(openrconfig.VerifyClientType_DO_NOT_REQUEST)
+	}
 	for _, a := range f.Areas {
 		if len(a.NeighborRegexes) == 0 {
 			a.NeighborRegexes = []string{".*"}

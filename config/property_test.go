@@ -77,7 +77,12 @@ func drawConfig(t *rapid.T) *Config {
 			RouteDeleteDelay: millis("delete", 0, 1000), Netlink: flag("netlink"), Port: num("fib port", 0, 65535),
 			Table: num("table", 1, 1<<32-1), Protocol: num("protocol", 17, 253), Metric: num("metric", 1, 1<<32-1),
 		},
-		Monitor: Monitor{MaxEventLog: num("events", 0, 1<<31-1)},
+		Monitor:   Monitor{MaxEventLog: num("events", 0, 1<<31-1)},
+		RibPolicy: flag("rib policy"),
+		TLS: TLS{
+			AcceptablePeers: rapid.String().Draw(t, "peers"), TicketSeeds: rapid.String().Draw(t, "seeds"),
+			VerifyClient: VerifyClient(num("verify client", 0, 2)), VerifyServer: VerifyServer(num("verify server", 0, 1)),
+		},
 	}
 	s := &c.Spark
 	s.FastInitHello = millis("fast hello", 1, int(s.HelloTime.Milliseconds()))

@@ -132,6 +132,7 @@ type binding struct {
 	index    int           // of the field
 	unit     time.Duration // of an integer that is a duration
 	required bool
+	zero     bool // 0 is a value like others
 }
 
 // limit is what is allowed at a place in the file, beyond its type.
@@ -159,7 +160,7 @@ func bindType(t reflect.Type, prefix string) {
 		if !f.IsExported() {
 			continue
 		}
-		b := binding{key: f.Tag.Get("key"), index: i, required: f.Tag.Get("need") != ""}
+		b := binding{key: f.Tag.Get("key"), index: i, required: f.Tag.Get("need") != "", zero: f.Tag.Get("zero") != ""}
 		if f.Type == reflect.TypeFor[time.Duration]() {
 			b.unit = unitOf(b.key)
 		}

@@ -8,21 +8,19 @@ import (
 
 // notes say more than "not yet acted upon" about keys that Open/R knows.
 var notes = map[string]string{
-	"openr_ctrl_port":                           "has no effect, in Open/R neither: set thrift_server.openr_ctrl_port",
-	"listen_addr":                               "has no effect, in Open/R neither: the control port listens on all addresses",
-	"thrift_server.listen_addr":                 "has no effect, in Open/R neither: the control port listens on all addresses",
-	"thrift_server.enable_secure_thrift_server": "accepted, not yet acted upon: connections are NOT encrypted",
-	"thrift_client.enable_secure_thrift_client": "accepted, not yet acted upon: connections are NOT encrypted",
-	"thrift_client":                             "accepted, not yet acted upon: connections are NOT encrypted",
-	"areas[].import_policy_name":                "accepted, not yet acted upon: all prefixes are let in",
-	"area_policies":                             "accepted, not yet acted upon: all prefixes are let in",
-	"kvstore_config.set_leaf_node":              "has no effect, in Open/R neither (since 2023-02)",
-	"kvstore_config.key_prefix_filters":         "has no effect, in Open/R neither (since 2023-02)",
-	"kvstore_config.key_originator_id_filters":  "has no effect, in Open/R neither (since 2023-02)",
-	"prefix_forwarding_type":                    "has no effect, in Open/R neither: set it per prefix",
-	"prefix_forwarding_algorithm":               "has no effect, in Open/R neither: set it per prefix",
-	"enable_segment_routing":                    "accepted, not yet acted upon: routes carry no labels",
-	"kvstore_config.kvstore_sync_timeout_ms":    "has no effect, in Open/R neither",
+	"openr_ctrl_port":           "has no effect, in Open/R neither: set thrift_server.openr_ctrl_port",
+	"listen_addr":               "has no effect, in Open/R neither: the control port listens on all addresses",
+	"thrift_server.listen_addr": "has no effect, in Open/R neither: the control port listens on all addresses",
+	"thrift_server.substitute_x509_paths_from_env": "has no effect: name the files in the x509_ keys",
+	"areas[].import_policy_name":                   "accepted, not yet acted upon: all prefixes are let in",
+	"area_policies":                                "accepted, not yet acted upon: all prefixes are let in",
+	"kvstore_config.set_leaf_node":                 "has no effect, in Open/R neither (since 2023-02)",
+	"kvstore_config.key_prefix_filters":            "has no effect, in Open/R neither (since 2023-02)",
+	"kvstore_config.key_originator_id_filters":     "has no effect, in Open/R neither (since 2023-02)",
+	"prefix_forwarding_type":                       "has no effect, in Open/R neither: set it per prefix",
+	"prefix_forwarding_algorithm":                  "has no effect, in Open/R neither: set it per prefix",
+	"enable_segment_routing":                       "accepted, not yet acted upon: routes carry no labels",
+	"kvstore_config.kvstore_sync_timeout_ms":       "has no effect, in Open/R neither",
 }
 
 // removed are keys that Open/R had once: the month it dropped them in, and what to do today.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"openr/thrift/gen/openrconfig"
+
 	"fmt"
 	"os"
 	"reflect"
@@ -191,16 +193,36 @@ func (d *decoder) checkSections(f *file) {
 	if f.FibPort == 0 && !isTrue(f.EnableNetlinkFibHandler) && !isTrue(f.Dryrun) {
 		d.refuseAs("enable_netlink_fib_handler", "true, to program the Linux kernel, or in fib_port the port of a FibService, or dryrun")
 	}
-	if s := f.ThriftServer; s.EnableSecureThriftServer && !isTrue(s.SubstituteX509PathsFromEnv) {
-		const why = ", as thrift_server.enable_secure_thrift_server is true"
-		d.checkFile("thrift_server.x509_ca_path", s.X509CaPath, "the file of the certificate authority"+why)
+	d.checkTLS(f)
+}
+
+// checkTLS checks that the files are there which encryption needs, and warns if there is none in spite of being asked for.
+func (d *decoder) checkTLS(f *file) {
+	s := f.ThriftServer
+	client := f.ThriftClient != nil && f.ThriftClient.EnableSecureThriftClient
+	if !s.EnableSecureThriftServer && !client {
+		return
+	}
+	why := ", as thrift_server.enable_secure_thrift_server is true"
+	if !s.EnableSecureThriftServer {
+		why = ", as thrift_client.enable_secure_thrift_client is true"
+	}
+	d.checkFile("thrift_server.x509_ca_path", s.X509CaPath, "the file of the certificate authority"+why)
+	if s.EnableSecureThriftServer || s.X509CertPath != nil {
 		d.checkFile("thrift_server.x509_cert_path", s.X509CertPath, "the file of the certificate"+why)
-		if s.X509KeyPath != nil {
-			d.checkFile("thrift_server.x509_key_path", s.X509KeyPath, "the file of the private key"+why)
-		}
-		if s.EccCurveName == nil || *s.EccCurveName == "" {
-			d.refuseAs("thrift_server.ecc_curve_name", "the name of a curve, as in prime256v1"+why)
-		}
+	}
+	if s.X509KeyPath != nil {
+		d.checkFile("thrift_server.x509_key_path", s.X509KeyPath, "the file of the private key"+why)
+	}
+	if !s.EnableSecureThriftServer {
+		return
+	}
+	if s.EccCurveName == nil || *s.EccCurveName == "" {
+		d.refuseAs("thrift_server.ecc_curve_name", "the name of a curve, as in prime256v1"+why)
+	}
+	if *s.VerifyClientType == openrconfig.VerifyClientType_DO_NOT_REQUEST {
+		const path = "thrift_server.enable_secure_thrift_server"
+		d.warn(d.place(path), path, "the control port is NOT encrypted, as in Open/R: set verify_client_type to ALWAYS or IF_PRESENTED")
 	}
 }
 

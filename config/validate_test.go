@@ -201,8 +201,8 @@ func TestAccepted(t *testing.T) {
 		`{"link_monitor_config": {"linkflap_initial_backoff_ms": 0, "linkflap_max_backoff_ms": 0}}`,
 		`{"enable_watchdog": true, "watchdog_config": {}}`, `{"enable_vip_service": true, "vip_service_config": {}}`,
 		`{"areas": [{"area_id": "0", "import_policy_name": "p"}], "area_policies": {"filters": {"routePropagationPolicy": {"objects": {"p": {"ruleset": [{"_name": "r"}]}}}}}}`,
-		`{"thrift_server": {"enable_secure_thrift_server": true, "substitute_x509_paths_from_env": true}}`,
 		fmt.Sprintf(`{"thrift_server": {"enable_secure_thrift_server": true, "ecc_curve_name": "prime256v1", "x509_ca_path": %q, "x509_cert_path": %q}}`, pem, pem),
+		fmt.Sprintf(`{"thrift_server": {"enable_secure_thrift_server": true, "verify_client_type": "ALWAYS", "ecc_curve_name": "prime256v1", "x509_ca_path": %q, "x509_cert_path": %q}, "thrift_client": {"enable_secure_thrift_client": true, "verify_server_type": 1}}`, pem, pem),
 		`{"netlink_fib": {"route_protocol": 17}}`, `{"netlink_fib": {"route_protocol": 253}}`,
 	} {
 		c, _, err := Parse("FILE", []byte(src))
@@ -238,7 +238,7 @@ func TestWarnings(t *testing.T) {
 		{"{" + area + "} // x\n # y", []string{`1:68: warning: comments are not JSON: other programs may refuse this file`}},
 		{"{" + area + ",\n\"enable_segment_routing\": 1}", []string{`2:1: warning: enable_segment_routing: accepted, not yet acted upon: routes carry no labels`}},
 		{"{" + area + ",\n\"enable_segment_routing\": 0, \"enable_rib_policy\": false, \"watchdog_config\": {}}", nil},
-		{"{" + area + ",\n\"enable_rib_policy\": true}", []string{`2:1: warning: enable_rib_policy: accepted, not yet acted upon`}},
+		{"{" + area + ",\n\"enable_rib_policy\": true}", nil},
 		{"{" + area + ",\n\"watchdog_config\": {\"interval_s\": 5}}", []string{`2:1: warning: watchdog_config: accepted, not yet acted upon`}},
 		{"{" + area + ",\n\"openr_ctrl_port\": 2019}", []string{`2:1: warning: openr_ctrl_port: has no effect, in Open/R neither: set thrift_server.openr_ctrl_port`}},
 		{"{" + area + ",\n\"thrift_server\": {\"workers_join_timeout\": 5, \"openr_ctrl_port\": 2020}}", []string{`2:19: warning: thrift_server.workers_join_timeout: accepted, not yet acted upon`}},
