@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -27,6 +28,8 @@ type core struct {
 	built    bool // the first complete table was handed on
 	pending  pending
 	held     time.Time // until then better routes wait; zero: none do
+	policy   *ribPolicy
+	weighed  *ribPolicy // the policy by which the routes that are handed on were weighed
 	tally    tally
 }
 
@@ -47,13 +50,14 @@ func (c *core) due(now time.Time) bool {
 
 // pending is what has changed since the last build.
 type pending struct {
-	full     bool // everything must be computed again
-	worse    bool // and not only because links of others have come up or become cheaper
+	full     bool   // everything must be computed again
+	worse    bool   // and not only because links of others have come up or become cheaper
+	policy   string // the RibPolicy is another, which does not wait for anything; what happened to it
 	prefixes map[netip.Prefix]struct{}
 	perf     []lsdb.PerfEvent // the oldest chain of time stamps
 }
 
-func (p *pending) any() bool { return p.full || len(p.prefixes) > 0 }
+func (p *pending) any() bool { return p.full || p.policy != "" || len(p.prefixes) > 0 }
 
 func newCore(cfg *config.Config) *core {
 	return &core{
@@ -128,6 +132,9 @@ func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error
 		c.changedAll(true, perf, now) // until now every advertiser in this area counted as reachable
 	}
 	change, ignored := ls.update(db)
+	if c.built && len(perf) > 0 { // before that everything is new, however old
+		c.tally.propagated(change, now.UnixMilli()-perf[0].UnixMillis)
+	}
 	if mine := change.attributes && db.Node == c.me; change.topology || mine {
 		c.changedAll(change.worse || mine || c.mine(ls, db.Node, change.better), perf, now)
 		c.hold(ls, db.Node, change, now)
@@ -260,7 +267,7 @@ func (c *core) stamp(chain []lsdb.PerfEvent, what string, now time.Time) []lsdb.
 func (c *core) runSPF() { c.newSolver(c.me) }
 
 // build brings the routes up to date. The first call returns the complete table; later ones what has changed, which may
-// be nothing.
+// be nothing. The routes are still to be weighed.
 func (c *core) build(now time.Time) msg.RouteUpdate {
 	room := 0
 	if !c.built {
@@ -291,8 +298,11 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 	if !c.rib.withheld {
 		c.held = time.Time{} // nothing waits
 	}
+	if c.policy != c.weighed {
+		c.reweigh(d)
+	}
 	u := msg.RouteUpdate{Full: !c.built, Update: d.update, Delete: d.delete}
-	reason := "DECISION_DEBOUNCE"
+	reason := cmp.Or(c.pending.policy, "DECISION_DEBOUNCE")
 	if u.Full {
 		reason = "INITIALIZATION"
 	}

@@ -17,9 +17,27 @@ const (
 	counterDelayedByGate   = "decision.initial_build_forced"     // count: initial builds done although something was still missing
 	counterAdjDBUpdate     = "decision.adj_db_update"            // count: adjacency databases received
 	counterPrefixDBUpdates = "decision.prefix_db_update"         // count: prefix databases received
+
+	counterLinkUpMillis   = "decision.linkstate.up.propagation_time_ms"   // avg: from the first time stamp of an adjacency database that brought a link until it came here
+	counterLinkDownMillis = "decision.linkstate.down.propagation_time_ms" // avg: the same for one that took a link away
+	counterPolicyMillis   = "decision.rib_policy_processing.time_ms"      // avg: duration of applying the RibPolicy to changed routes
+	counterInvalidated    = "decision.rib_policy.invalidated_routes"      // count: statements not applied because they leave a route no next hop
 )
 
 // tally collects what the core has to count until the shell passes it to monitor.Counters.
 type tally struct {
-	errors, skipped, noRoute, routes, spf, adjDBs, prefixDBs int64
+	errors, skipped, noRoute, routes, spf, adjDBs, prefixDBs, invalidated int64
+
+	linkUp, linkDown []int64 // milliseconds that each took to get here
+}
+
+// propagated notes how long a change of links took to get here. Clocks of two nodes differ: what comes before it was sent
+// took no time.
+func (t *tally) propagated(c change, millis int64) {
+	if c.appeared {
+		t.linkUp = append(t.linkUp, max(millis, 0))
+	}
+	if c.gone {
+		t.linkDown = append(t.linkDown, max(millis, 0))
+	}
 }

@@ -1,8 +1,8 @@
 // Package decision computes routes: it joins the adjacency databases of all nodes into a graph for each area, finds the
 // shortest paths, chooses among the advertisers of each prefix, and tells fib what has changed.
 //
-// Owns: the link state of each area, the advertisements of each prefix, the static routes of this node, and the routes
-// that were computed last (the RIB). Reads: publications of kvstore, peers from linkmonitor, static routes from
+// Owns: the link state of each area, the advertisements of each prefix, the static routes of this node, the RibPolicy, and
+// the routes that were computed last (the RIB). Reads: publications of kvstore, peers from linkmonitor, static routes from
 // prefixmanager. Writes: route updates for fib; the initialization stage RIB_COMPUTED.
 //
 //	publications ─┐                                             ┌─ one area: linkState ── tree (SPF)
@@ -10,5 +10,7 @@
 //	static routes ┘   (shell: one goroutine,                    └─ prefixState
 //	                   gate, debounce, timer)
 //
-// Everything but the shell (run.go) is plain code without goroutines, clocks and queues.
+// A RibPolicy gives weights to the next hops of what leaves the rib; the rib itself does not know of it.
+//
+// Everything but the shell (run.go, ask.go) is plain code without goroutines, clocks and queues.
 package decision

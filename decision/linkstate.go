@@ -55,6 +55,8 @@ type change struct {
 	attributes bool // the address of a neighbour of this node differs: only its own next hops do
 
 	better []int32 // the far ends of those links
+
+	appeared, gone bool // links of which both ends tell now and did not before, and the other way round
 }
 
 func newLinkState(me string) *linkState {
@@ -85,7 +87,7 @@ func (ls *linkState) update(db lsdb.AdjacencyDatabase) (c change, ignored int) {
 	links := compareEdges(&old, v)
 	c.topology = c.topology || drain || links.worse || len(links.better) > 0
 	c.worse = c.worse || drain || links.worse
-	c.better, c.attributes = links.better, links.attributes
+	c.better, c.attributes, c.appeared, c.gone = links.better, links.attributes, links.appeared, links.gone
 	switch {
 	case c.topology:
 		clear(ls.trees)
@@ -215,6 +217,7 @@ func compareEdges(old, now *vertex) (c change) {
 		k := adjKey{a.IfName, a.Node, a.OtherIfName}
 		was, ok := before[k]
 		delete(before, k)
+		c.appeared = c.appeared || !ok
 		switch {
 		case e.up && (!ok || !was.up || e.metric < was.metric):
 			c.better = append(c.better, e.to)
@@ -227,7 +230,7 @@ func compareEdges(old, now *vertex) (c change) {
 		}
 	}
 	for _, e := range before {
-		c.worse = c.worse || e.up
+		c.worse, c.gone = c.worse || e.up, true
 	}
 	return c
 }

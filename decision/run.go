@@ -2,15 +2,12 @@ package decision
 
 import (
 	"context"
-	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"openr/config"
-	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -114,8 +111,18 @@ func (d *Decision) take(now time.Time) {
 	d.flush()
 }
 
-// step builds routes if it is time to, and returns when to come again; zero: when something happens.
+// step does what is due, and returns when to come again; zero: when something happens.
 func (d *Decision) step(now time.Time) time.Time {
+	d.core.expirePolicy(now)
+	next := d.compute(now)
+	if p := d.core.policy; p != nil && (next.IsZero() || p.ends.Before(next)) {
+		return p.ends
+	}
+	return next
+}
+
+// compute builds routes if it is time to, and returns when to come again.
+func (d *Decision) compute(now time.Time) time.Time {
 	if !d.core.built {
 		missing := d.gate.waiting(d.core.me, d.core.areas)
 		if missing != "" {
@@ -132,7 +139,7 @@ func (d *Decision) step(now time.Time) time.Time {
 	if !d.core.due(now) {
 		return d.core.held
 	}
-	if due := d.debounce.due(); now.Before(due) {
+	if due := d.debounce.due(); now.Before(due) && d.core.pending.policy == "" {
 		return due
 	}
 	d.build()
@@ -147,6 +154,11 @@ func (d *Decision) build() {
 	spfDone := time.Now()
 	u := d.core.build(spfDone)
 	end := time.Now()
+	if d.core.weigh(u) {
+		built := end
+		end = time.Now()
+		d.Counters.Avg(counterPolicyMillis, end.Sub(built).Milliseconds())
+	}
 	d.debounce.ran(end)
 	if u.PerfEvents != nil {
 		u.PerfEvents = d.core.stamp(u.PerfEvents, "ROUTE_UPDATE", end)
@@ -174,9 +186,15 @@ func (d *Decision) flush() int64 {
 	}
 	for name, n := range map[string]int64{
 		counterError: t.errors, counterSkippedNextHop: t.skipped, counterNoRoute: t.noRoute, counterGetRoute: t.routes,
-		counterSPFRuns: t.spf, counterAdjDBUpdate: t.adjDBs, counterPrefixDBUpdates: t.prefixDBs,
+		counterSPFRuns: t.spf, counterAdjDBUpdate: t.adjDBs, counterPrefixDBUpdates: t.prefixDBs, counterInvalidated: t.invalidated,
 	} {
 		d.Counters.CountN(name, n)
+	}
+	for _, ms := range t.linkUp {
+		d.Counters.Avg(counterLinkUpMillis, ms)
+	}
+	for _, ms := range t.linkDown {
+		d.Counters.Avg(counterLinkDownMillis, ms)
 	}
 	return t.spf
 }
@@ -195,51 +213,4 @@ func (d *Decision) gauges() {
 	d.Counters.Set(counterPartialAdj, int64(partial))
 	d.Counters.Set(counterNodes, int64(len(nodes)))
 	d.Counters.Set(counterPrefixes, int64(len(d.core.prefixes)))
-}
-
-// RouteDB returns the routes of any node, computed anew and sorted by prefix; "" is this node. Links that an initializing
-// node alone may use are judged from this node's point of view, and static routes are this node's. A node that is not
-// known has no routes.
-func (d *Decision) RouteDB(ctx context.Context, node string) (routes []msg.Route, err error) {
-	if node == "" {
-		node = d.core.me
-	}
-	err = d.calls.Do(ctx, func() { routes = d.core.routes(node) })
-	return routes, err
-}
-
-// Adjacencies returns the adjacency databases of the given areas (none given: all), sorted by node. Areas of which
-// nothing is known are left out.
-func (d *Decision) Adjacencies(ctx context.Context, areas []string) (map[string][]lsdb.AdjacencyDatabase, error) {
-	out := map[string][]lsdb.AdjacencyDatabase{}
-	err := d.calls.Do(ctx, func() {
-		wanted := areas
-		if len(wanted) == 0 {
-			wanted = slices.Collect(maps.Keys(d.core.areas))
-		}
-		for _, area := range wanted {
-			if ls := d.core.areas[area]; ls != nil {
-				out[area] = ls.databases()
-			}
-		}
-	})
-	return out, err
-}
-
-// ReceivedRoutes returns who advertises each of the given prefixes (nil: all prefixes) and whom this node selects,
-// sorted by prefix. Unless empty, node and area restrict the advertisements shown, not the selection. Prefixes without
-// advertisements to show are left out.
-func (d *Decision) ReceivedRoutes(ctx context.Context, prefixes []netip.Prefix, node, area string) (routes []ReceivedRoute, err error) {
-	err = d.calls.Do(ctx, func() { routes = d.core.received(prefixes, node, area) })
-	return routes, err
-}
-
-// Waiting says what the first routes wait for; empty once they are computed.
-func (d *Decision) Waiting(ctx context.Context) (reason string, err error) {
-	err = d.calls.Do(ctx, func() {
-		if !d.core.built {
-			reason = d.gate.waiting(d.core.me, d.core.areas)
-		}
-	})
-	return reason, err
 }

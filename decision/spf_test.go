@@ -205,7 +205,7 @@ func TestLinkStateUpdate(t *testing.T) {
 		{"metric below the other side's", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 9 }, change{}},
 		{"link drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, worse: true}},
 		{"only used by the other, which is me", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].OnlyUsedByOther = true }, change{}},
-		{"link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true}},
+		{"link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true, gone: true}},
 		{"half a link more", func(db *lsdb.AdjacencyDatabase) {
 			db.Adjacencies = append(db.Adjacencies, lsdb.Adjacency{Node: "3"})
 		}, change{}},

@@ -9,6 +9,7 @@ const (
 	counterProcessRouteDB   = "fib.process_route_db"                  // count: updates from decision
 	counterProgramTime      = "fib.route_programming.time_ms"         // avg: duration of a call of Apply
 	counterConvergenceTime  = "fib.convergence_time_ms"               // avg: from the first time stamp of an update until it was programmed
+	counterLocalTime        = "fib.local_route_program_time_ms"       // avg: the same from the first time stamp of this node
 	counterSyncTime         = "fib.route_sync.time_ms"                // gauge: duration of the last read of the table
 	counterSyncCalls        = "fib.sync_fib_calls"                    // count: comparisons with the table that stands
 	counterSynced           = "fib.synced"                            // gauge: 1 once the first comparison is over and its differences are applied

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"openr/config"
-	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -48,13 +47,18 @@ type Fib struct {
 	calls *queue.Calls
 
 	// What follows belongs to the goroutine of Run.
-	table          *table
-	repairAt       time.Time // when the table is to be compared
-	repairNotBy    time.Time // no comparison before
-	hurryNotBy     time.Time // what failed is not tried out of turn before
-	hurryDue       bool      // it has to be, with the next comparison
-	announced      bool      // FIBSynced has been reached
-	convergingFrom int64     // Unix milliseconds of the oldest time stamp of updates not programmed yet; 0: none
+	table       *table
+	perf        []perfEvents // chains of the last changes, oldest first
+	converging  perfEvents   // the oldest chain of updates that are not programmed yet; nil: none
+	converged   perfEvents   // a chain that ends with the next report
+	repairAt    time.Time    // when the table is to be compared
+	repairNotBy time.Time    // no comparison before
+	hurryNotBy  time.Time    // what failed is not tried out of turn before
+	hurryDue    bool         // it has to be, with the next comparison
+	announced   bool         // FIBSynced has been reached
+
+	stopped     chan struct{} // closed when Run has returned
+	subscribers subscribers
 }
 
 // New returns a Fib that does nothing before Run.
@@ -65,11 +69,12 @@ func New(o Options) *Fib {
 	if o.Programmer == nil {
 		o.Programmer = DryRun()
 	}
-	return &Fib{opts: o, calls: queue.NewCalls(), table: newTable(o.Config.Fib.RouteDeleteDelay)}
+	return &Fib{opts: o, calls: queue.NewCalls(), table: newTable(o.Config.Fib.RouteDeleteDelay), stopped: make(chan struct{})}
 }
 
 // Run programs routes until ctx ends, and then returns nil. It leaves all routes in place and the Programmer open.
 func (f *Fib) Run(ctx context.Context) error {
+	defer close(f.stopped)
 	defer f.calls.Stop()
 	f.opts.Counters.Set(counterSynced, 0)
 	wake := time.NewTimer(0)
@@ -122,19 +127,9 @@ func (f *Fib) update(u msg.RouteUpdate) {
 	f.opts.Counters.Count(counterProcessRouteDB)
 	f.opts.Counters.Sum(counterRouteUpdates, int64(n))
 	f.opts.Log.Debug("route update", zap.Bool("full", u.Full), zap.Int("changed", n))
-	if start := firstEvent(u.PerfEvents); n > 0 && start != 0 && (f.convergingFrom == 0 || start < f.convergingFrom) {
-		f.convergingFrom = start
+	if n > 0 {
+		f.converge(u.PerfEvents)
 	}
-}
-
-// firstEvent returns the earliest time of a chain, 0 if it is empty.
-func firstEvent(events []lsdb.PerfEvent) (first int64) {
-	for _, e := range events {
-		if first == 0 || e.UnixMillis < first {
-			first = e.UnixMillis
-		}
-	}
-	return first
 }
 
 // work does one step of what is due, and reports whether there was one.
@@ -227,6 +222,7 @@ func (f *Fib) reconcile(ctx context.Context) {
 		f.opts.Counters.Sum(counterRepairedRoutes, int64(repaired))
 		f.opts.Log.Info("the forwarding table was changed from outside; repairing it", zap.Int("routes", repaired))
 	}
+	f.checkConverged()
 }
 
 // apply lets the Programmer do a batch and takes its answer.
@@ -248,9 +244,8 @@ func (f *Fib) apply(ctx context.Context, b batch) {
 		f.logFailed(failed)
 	}
 	f.table.done(b, failed, err, now)
-	if err == nil && f.convergingFrom != 0 && !f.table.pending(firstTry) {
-		f.opts.Counters.Avg(counterConvergenceTime, now.UnixMilli()-f.convergingFrom)
-		f.convergingFrom = 0
+	if err == nil {
+		f.checkConverged()
 	}
 }
 
@@ -273,9 +268,13 @@ func (f *Fib) logFailed(failed map[netip.Prefix]error) {
 // publish tells the others what has changed.
 func (f *Fib) publish() {
 	t := f.table
-	if p, ok := t.takeReport(); ok && f.opts.Programmed != nil {
-		f.opts.Programmed.Push(p)
+	if p, ok := t.takeReport(); ok {
+		f.tell(p)
+		if f.opts.Programmed != nil {
+			f.opts.Programmed.Push(p)
+		}
 	}
+	f.converged = nil
 	if t.phase == synced && !f.announced {
 		f.announced = true
 		f.opts.Counters.Set(counterSynced, 1)

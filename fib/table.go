@@ -56,7 +56,8 @@ type entry struct {
 	failures int   // tries that failed in a row
 	err      error // of the last try, if it failed
 
-	acked bool // the last word to prefixmanager was that want is programmed
+	acked bool       // the last word to prefixmanager was that a route is programmed:
+	told  *msg.Route // this one; nil: want
 }
 
 // stands reports whether r is what the table has.
@@ -139,6 +140,10 @@ func (t *table) want(r msg.Route) {
 	retrying := e.wanted && e.failures > 0 && sameForwarding(e.want, r)
 	if !e.wanted {
 		t.wanted++
+	}
+	if e.acked && e.told == nil && !e.want.Equal(r) {
+		old := e.want
+		e.told = &old
 	}
 	e.want, e.wanted = r, true
 	switch {
@@ -281,7 +286,7 @@ func (t *table) done(b batch, failed map[netip.Prefix]error, err error, now time
 		t.known = false
 		t.dumpFailed(now)
 		for p, e := range t.entries {
-			e.job, e.present, e.have, e.acked = settled, absent, nil, false
+			e.job, e.present, e.have, e.acked, e.told = settled, absent, nil, false, nil
 			if !e.wanted {
 				t.drop(p)
 			}
@@ -464,8 +469,9 @@ func (t *table) valid(x timer) bool {
 
 // ack notes that the wanted route of e is programmed.
 func (t *table) ack(e *entry) {
-	e.acked = true
-	if t.phase != synced {
+	known := e.acked && (e.told == nil || e.told.Equal(e.want))
+	e.acked, e.told = true, nil
+	if t.phase != synced || known {
 		return
 	}
 	if t.report.Update == nil {
@@ -477,7 +483,7 @@ func (t *table) ack(e *entry) {
 
 // unack notes that the prefix of e is not, or soon not, programmed.
 func (t *table) unack(e *entry) {
-	e.acked = false
+	e.acked, e.told = false, nil
 	if t.phase != synced {
 		return
 	}
@@ -489,6 +495,23 @@ func (t *table) unack(e *entry) {
 		t.report.Delete = map[netip.Prefix]bool{}
 	}
 	t.report.Delete[e.want.Prefix] = true
+}
+
+// programmed returns the routes that reports so far add up to; none before the first.
+func (t *table) programmed() []msg.Route {
+	var out []msg.Route
+	if t.phase != synced {
+		return nil
+	}
+	for _, e := range t.entries {
+		switch {
+		case e.told != nil:
+			out = append(out, *e.told)
+		case e.acked:
+			out = append(out, e.want)
+		}
+	}
+	return out
 }
 
 // takeReport returns what prefixmanager has not been told yet; ok is false if that is nothing.

@@ -101,8 +101,14 @@ func (b *bench) step(limit int) bool {
 	return true
 }
 
-// listen does what prefixmanager does.
+// listen does what prefixmanager and subscribers do. Reports must add up to what a new subscriber is told, and repeat
+// nothing.
 func (b *bench) listen() {
+	defer func() {
+		if !maps.EqualFunc(b.acked, routes(b.table.programmed()...), msg.Route.Equal) {
+			b.t.Fatalf("reported %v, a new subscriber is told %v", b.acked, b.table.programmed())
+		}
+	}()
 	p, ok := b.table.takeReport()
 	if !ok {
 		return
@@ -119,6 +125,11 @@ func (b *bench) listen() {
 			b.t.Fatalf("%v updated and deleted", q)
 		}
 		delete(b.acked, q)
+	}
+	for q, r := range p.Update {
+		if old, ok := b.acked[q]; ok && old.Equal(r) {
+			b.t.Fatalf("%v reported twice", q)
+		}
 	}
 	maps.Copy(b.acked, p.Update)
 }

@@ -36,6 +36,7 @@ type Route struct {
 	IGPCost         int32
 	LocalConsidered bool // this node advertises the prefix as well
 	DoNotInstall    bool
+	CounterID       string // names the counter of this route in hardware that has such (Open/R RouteCounterID); empty: none
 }
 
 // SameForwarding reports whether r and o put packets on the same next hops with the same weights: nothing to program.
@@ -48,7 +49,7 @@ func (r Route) SameForwarding(o Route) bool {
 // Equal reports whether r and o agree in everything.
 func (r Route) Equal(o Route) bool {
 	return r.Prefix == o.Prefix && r.DoNotInstall == o.DoNotInstall && r.BestNode == o.BestNode && r.BestArea == o.BestArea &&
-		r.IGPCost == o.IGPCost && r.LocalConsidered == o.LocalConsidered && slices.Equal(r.NextHops, o.NextHops) && r.Best.Equal(o.Best)
+		r.IGPCost == o.IGPCost && r.LocalConsidered == o.LocalConsidered && r.CounterID == o.CounterID && slices.Equal(r.NextHops, o.NextHops) && r.Best.Equal(o.Best)
 }
 
 // DeleteReason says why a route goes.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"openr/config"
 	"openr/lsdb"
 	"openr/msg"
 )
@@ -17,8 +18,11 @@ type origin struct {
 
 	whenProgrammed  bool // advertise only while the prefix stands in the forwarding table
 	localConsidered bool // a redistributed route that won although this node advertises the prefix as well
+	injected        bool // it came through the API and is in core.injected
+	igpCost         int32
 }
 
+// equal reports whether o and p advertise the same.
 func (o origin) equal(p origin) bool {
 	return o.entry.Equal(p.entry) && slices.Equal(o.areas, p.areas) && o.whenProgrammed == p.whenProgrammed &&
 		o.localConsidered == p.localConsidered
@@ -74,15 +78,14 @@ func redistribute(r msg.Route, areas []string) (o origin, ok bool) {
 	for _, n := range r.NextHops {
 		crossed = append(crossed, n.Area)
 	}
-	o = origin{entry: e, areas: destinations(areas, nil, crossed), localConsidered: r.LocalConsidered}
+	o = origin{entry: e, areas: destinations(areas, nil, crossed), localConsidered: r.LocalConsidered, igpCost: r.IGPCost}
 	return o, len(o.areas) > 0
 }
 
 // originated is a prefix of the configuration.
 type originated struct {
+	config.OriginatedPrefix
 	origin         origin
-	minSupport     int
-	installToFib   bool
 	support        map[netip.Prefix]struct{} // programmed routes inside the prefix
 	staticInstalls bool                      // the drop route is handed to decision
 }

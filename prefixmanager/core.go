@@ -18,6 +18,7 @@ type core struct {
 	areas []string
 
 	origins    map[netip.Prefix]map[lsdb.PrefixType]origin
+	injected   map[injectedKey]origin // what came through the API; in origins too, unless another module has the same
 	originated map[netip.Prefix]*originated
 	programmed map[netip.Prefix]struct{}
 	reported   bool // the first complete report of programmed routes is in
@@ -37,7 +38,7 @@ type tally struct {
 func newCore(cfg *config.Config) *core {
 	c := &core{
 		me: cfg.NodeName, areas: cfg.AreaIDs(),
-		origins: map[netip.Prefix]map[lsdb.PrefixType]origin{}, originated: map[netip.Prefix]*originated{},
+		origins: map[netip.Prefix]map[lsdb.PrefixType]origin{}, injected: map[injectedKey]origin{}, originated: map[netip.Prefix]*originated{},
 		programmed: map[netip.Prefix]struct{}{}, keys: map[msg.AreaKey][]byte{}, stale: map[msg.AreaKey]netip.Prefix{},
 		dirty: map[netip.Prefix]struct{}{}, tally: tally{advertised: map[string]int64{}},
 	}
@@ -48,8 +49,8 @@ func newCore(cfg *config.Config) *core {
 			Metrics: lsdb.PrefixMetrics{PathPreference: p.PathPreference, SourcePreference: p.SourcePreference},
 		}
 		c.originated[prefix] = &originated{
-			origin:     origin{entry: e, areas: destinations(c.areas, nil, nil), whenProgrammed: p.InstallToFib},
-			minSupport: p.MinSupportingRoutes, installToFib: p.InstallToFib, support: map[netip.Prefix]struct{}{},
+			OriginatedPrefix: p, support: map[netip.Prefix]struct{}{},
+			origin: origin{entry: e, areas: destinations(c.areas, nil, nil), whenProgrammed: p.InstallToFib},
 		}
 	}
 	return c
@@ -60,7 +61,7 @@ func newCore(cfg *config.Config) *core {
 func (c *core) start() msg.RouteUpdate {
 	u := msg.RouteUpdate{Full: true, Update: map[netip.Prefix]msg.Route{}}
 	for p, o := range c.originated {
-		if o.installToFib {
+		if o.InstallToFib {
 			u.Update[p] = o.drop()
 			o.staticInstalls = true
 		}
@@ -92,7 +93,7 @@ func (c *core) applyPrefixes(u msg.PrefixUpdate) {
 			next[e.Prefix] = origin{entry: e, areas: destinations(c.areas, o.Areas, e.AreaStack)}
 		}
 		for p, byType := range c.origins {
-			if _, had := byType[t]; had {
+			if o, had := byType[t]; had && !o.injected {
 				if _, stays := next[p]; !stays {
 					c.withdraw(p, t)
 				}
@@ -110,16 +111,21 @@ func (c *core) advertise(p netip.Prefix, o origin) {
 		byType = map[lsdb.PrefixType]origin{}
 		c.origins[p] = byType
 	}
-	if old, ok := byType[o.entry.Type]; ok && old.equal(o) {
-		return
-	}
+	old, ok := byType[o.entry.Type]
 	byType[o.entry.Type] = o
-	c.dirty[p] = struct{}{}
+	if !ok || !old.equal(o) {
+		c.dirty[p] = struct{}{}
+	}
 }
 
+// withdraw takes away an entry. What was injected in its place, if anything, comes forth again.
 func (c *core) withdraw(p netip.Prefix, t lsdb.PrefixType) {
 	byType := c.origins[p]
 	if _, ok := byType[t]; !ok {
+		return
+	}
+	if o, ok := c.injected[injectedKey{p, t}]; ok {
+		c.advertise(p, o)
 		return
 	}
 	delete(byType, t)
@@ -159,7 +165,7 @@ func (c *core) program(p netip.Prefix, r msg.Route) {
 					o.support[p] = struct{}{}
 				}
 			}
-		} else if mine.installToFib {
+		} else if mine.InstallToFib {
 			c.dirty[p] = struct{}{}
 		}
 	}
@@ -196,9 +202,9 @@ func (c *core) evaluate() msg.RouteUpdate {
 		return u
 	}
 	for p, o := range c.originated {
-		if len(o.support) >= o.minSupport {
+		if len(o.support) >= o.MinSupportingRoutes {
 			c.advertise(p, o.origin)
-			if o.installToFib && !o.staticInstalls {
+			if o.InstallToFib && !o.staticInstalls {
 				u.Update[p] = o.drop()
 				o.staticInstalls = true
 			}
@@ -303,7 +309,9 @@ func (c *core) list() []Advertised {
 		best, ok := choose(c.origins[p], c.ready)
 		for _, t := range slices.Sorted(maps.Keys(c.origins[p])) {
 			o := c.origins[p][t]
-			a := Advertised{Entry: o.entry, Areas: slices.Clone(o.areas), Best: ok && t == best, Awaiting: !c.ready(o)}
+			a := Advertised{
+				Entry: o.entry, Areas: slices.Clone(o.areas), Best: ok && t == best, Awaiting: !c.ready(o), Injected: o.injected, IGPCost: o.igpCost,
+			}
 			if a.Best {
 				for _, area := range o.areas {
 					if _, has := c.keys[msg.AreaKey{Area: area, Key: lsdb.PrefixKey(c.me, p)}]; has {

@@ -8,5 +8,6 @@ const (
 	counterOriginatedRoutes    = "prefix_manager.originated_routes"    // sum: configured prefixes
 	counterRouteAdvertisements = "prefix_manager.route_advertisements" // sum, also per area: keys written
 	counterRouteWithdraws      = "prefix_manager.route_withdraws"      // sum: keys cleared
-	counterRejected            = "prefix_manager.rejected"             // sum: prefixes refused from other modules
+	counterRejected            = "prefix_manager.rejected"             // sum: prefixes refused from other modules; per area: by its policy, so far none
+	counterInjected            = "prefix_manager.injected_prefixes"    // gauge: prefixes that came through the API
 )

@@ -1,16 +1,20 @@
 // Package prefixmanager decides which prefixes this node advertises, in which areas, and keeps their keys in KvStore.
 //
 // Owns: every (prefix, type) this node has reason to advertise, and the prefix: keys that follow from them. Reads: the
-// configured prefixes, interface addresses from linkmonitor, what fib has really programmed (supporting routes, routes to
-// redistribute between areas), own keys in kvstore's publications. Writes: key requests for kvstore; static routes for
-// decision; the initialization stage PREFIX_DB_SYNCED.
+// configured prefixes, interface addresses from linkmonitor, prefixes that operators inject (Advertise), what fib has
+// really programmed (supporting routes, routes to redistribute between areas), own keys in kvstore's publications. Writes:
+// key requests for kvstore; static routes for decision; the initialization stage PREFIX_DB_SYNCED.
 //
 //	config ─────────────┐
-//	prefixes (LOOPBACK) ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ wanted keys ─▶ key requests
+//	prefixes (LOOPBACK) ┤
+//	Advertise, Sync ... ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ wanted keys ─▶ key requests
 //	programmed routes ──┘       └─▶ static routes           own keys in the store that are not wanted ─▶ tombstones
 //
 // No key is written before the first complete report of programmed routes, so that nobody sends packets here that this
 // node cannot forward yet, and nothing that a former run advertised flaps.
 //
-// Everything but the shell (run.go) is plain code without goroutines, clocks and queues.
+// Injected prefixes are kept apart from those of other modules: neither side can withdraw what the other has. They do not
+// survive a restart of the agent, as in Open/R; what is to stay belongs into the configuration.
+//
+// Everything but the shell (run.go, api.go) is plain code without goroutines, clocks and queues.
 package prefixmanager

@@ -29,6 +29,8 @@ type Options struct {
 	Publications *queue.Queue[msg.Publication]  // from kvstore
 	KeyRequests  *queue.Queue[msg.KeyRequests]  // to kvstore
 	StaticRoutes *queue.Queue[msg.RouteUpdate]  // to decision: first the complete set, then what has changed
+
+	ImportPolicies map[string]string // by area: its import_policy_name, if it has one. Policies are not evaluated: all is let in
 }
 
 // PrefixManager is the module. Its methods other than Run may be called from any goroutine while Run runs.
@@ -47,6 +49,8 @@ type Advertised struct {
 	Best     bool             // of the entries for this prefix it is the one that is advertised
 	Awaiting bool             // it is not advertised before the prefix stands in the forwarding table
 	Written  []string         // areas in which its key stands now, sorted
+	Injected bool             // it came through Advertise or SyncByType
+	IGPCost  int32            // of a redistributed route: how far its destination is
 }
 
 // New returns a PrefixManager with the prefixes of the configuration.
@@ -63,6 +67,9 @@ func (m *PrefixManager) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	m.Counters.Sum(counterOriginatedRoutes, int64(len(m.core.originated)))
+	for _, area := range m.core.areas {
+		m.Counters.Sum(counterRejected+"."+area, 0)
+	}
 	m.static(m.core.start())
 	for {
 		m.take()
@@ -153,10 +160,5 @@ func (m *PrefixManager) count() {
 	m.Counters.Set(counterAdvertisedPrefixes, int64(advertised))
 	m.Counters.Set(counterReceivedPrefixes, int64(received))
 	m.Counters.Set(counterAwaitingPrefixes, int64(awaiting))
-}
-
-// Advertised returns everything this node has reason to advertise, sorted by prefix and type.
-func (m *PrefixManager) Advertised(ctx context.Context) (all []Advertised, err error) {
-	err = m.calls.Do(ctx, func() { all = m.core.list() })
-	return all, err
+	m.Counters.Set(counterInjected, int64(len(m.core.injected)))
 }
