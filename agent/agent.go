@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openr/config"
+	"openr/configstore"
 	"openr/ctrl"
 	"openr/decision"
 	"openr/fib"
@@ -39,6 +41,7 @@ type Agent struct {
 	listener net.Listener
 	server   *rpc.Server
 	fib      fib.Programmer
+	store    *configstore.Store
 	stages   *monitor.Initialization
 }
 
@@ -58,7 +61,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	counters := monitor.NewCounters()
 	events := monitor.NewEventLog(cfg.NodeName, cfg.Monitor.MaxEventLog)
 	initialization := monitor.NewInitialization(log, counters)
-	monitor.WatchProcess(counters)
+	process := monitor.WatchProcess(counters)
 
 	a := &Agent{log: log, stages: initialization}
 	defer func() {
@@ -86,6 +89,13 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	if a.fib, err = programmer(cfg, log, counters); err != nil {
 		return nil, err
 	}
+	if a.store, err = configstore.New(configstore.Options{Path: cfg.StorePath, Log: log.Named("configstore"), Counters: counters}); err != nil {
+		return nil, err
+	}
+	serverTLS, clientTLS, err := secure(cfg, log.Named("tls"), counters)
+	if err != nil {
+		return nil, err
+	}
 	address := net.JoinHostPort("::", strconv.Itoa(cfg.CtrlPort))
 	if a.listener, err = rpc.Listen(ctx, address, cfg.IPTOS); err != nil {
 		return nil, err
@@ -94,7 +104,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	linkMonitor, err := linkmonitor.New(linkmonitor.Options{
 		Config: cfg, Log: log.Named("linkmonitor"), Counters: counters, Events: events, Init: initialization,
 		Neighbors: neighbors, LinkState: unrest, Interfaces: interfaces, Peers: []*queue.Queue[msg.PeerUpdate]{peers, expectedPeers},
-		KeyRequests: keyRequests, Prefixes: prefixes,
+		KeyRequests: keyRequests, Prefixes: prefixes, Store: a.store,
 	})
 	if err != nil {
 		return nil, err
@@ -102,7 +112,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	store, err := kvstore.New(kvstore.Options{
 		Config: cfg, Log: log.Named("kvstore"), Counters: counters, Events: events, Init: initialization,
 		Peers: peers, Requests: keyRequests, Publish: []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest},
-		Dial: kvstore.DialThrift(cfg.IPTOS),
+		Dial: kvstore.DialThrift(kvstore.ThriftOptions{TOS: cfg.IPTOS, TLS: clientTLS, PlaintextFallback: !cfg.TLS.Required()}),
 	})
 	if err != nil {
 		return nil, err
@@ -117,6 +127,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	prefixManager := prefixmanager.New(prefixmanager.Options{
 		Config: cfg, Log: log.Named("prefixmanager"), Counters: counters, Init: initialization,
 		Prefixes: prefixes, Programmed: programmed, Publications: ownKeys, KeyRequests: keyRequests, StaticRoutes: staticRoutes,
+		ImportPolicies: importPolicies(cfg),
 	})
 	routeComputation := decision.New(decision.Options{
 		Config: cfg, Log: log.Named("decision"), Counters: counters, Init: initialization,
@@ -129,9 +140,9 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	control := ctrl.New(ctrl.Options{
 		Config: cfg, Log: log.Named("ctrl"), Counters: counters, Events: events, Init: initialization, Version: o.Version,
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
-		KeyRequests: keyRequests,
+		ConfigStore: a.store, KeyRequests: keyRequests,
 	})
-	a.server = &rpc.Server{Processor: control.Processor(), Log: log.Named("rpc"), Counters: counters}
+	a.server = &rpc.Server{Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters}
 
 	a.modules = []module{
 		{"kvstore", store.Run},
@@ -141,6 +152,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		{"fib", forwarding.Run},
 		{"spark", discovery.Run},
 		{"linkmonitor", linkMonitor.Run},
+		{"monitor", process.Run},
 	}
 	initialization.Reached(monitor.AgentConfigured)
 	return a, nil
@@ -159,6 +171,44 @@ func programmer(cfg *config.Config, log *zap.Logger, counters *monitor.Counters)
 		return nil, errors.New("enable_netlink_fib_handler is false: programming routes through a switch agent (fib_port) is not " +
 			"supported yet; set it to true, or set dryrun")
 	}
+}
+
+// secure returns how connections are encrypted: those that others make to this node, and those that it makes. nil stands
+// for plaintext.
+func secure(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (server *rpc.ServerTLS, client *tls.Config, err error) {
+	files := rpc.TLSFiles{CA: cfg.TLS.CA, Cert: cfg.TLS.Cert, Key: cfg.TLS.Key}
+	if files.Key == "" {
+		files.Key = files.Cert
+	}
+	if cfg.TLS.Server {
+		server, err = rpc.NewServerTLS(rpc.ServerTLSOptions{
+			Files: files, Verify: rpc.VerifyClient(cfg.TLS.VerifyClient), AcceptablePeers: cfg.TLS.AcceptablePeers,
+			Curve: cfg.TLS.Curve, TicketSeeds: cfg.TLS.TicketSeeds, Log: log, Counters: counters,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("thrift_server: %w", err)
+		}
+	}
+	if cfg.TLS.Client {
+		client, err = rpc.ClientTLS(rpc.ClientTLSOptions{
+			Files: files, Verify: rpc.VerifyServer(cfg.TLS.VerifyServer), AcceptablePeers: cfg.TLS.AcceptablePeers, Log: log, Counters: counters,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("thrift_client: %w", err)
+		}
+	}
+	return server, client, nil
+}
+
+// importPolicies returns the names of the areas' policies.
+func importPolicies(cfg *config.Config) map[string]string {
+	names := map[string]string{}
+	for _, a := range cfg.Thrift().Areas {
+		if a.ImportPolicyName != nil {
+			names[a.AreaID] = *a.ImportPolicyName
+		}
+	}
+	return names
 }
 
 // Run runs the agent until ctx ends or a module fails. When ctx ends, neighbours are told that this is a restart, and
@@ -186,6 +236,9 @@ func (a *Agent) Initialized() <-chan struct{} { return a.stages.Done(monitor.Ini
 func (a *Agent) close() {
 	if a.fib != nil {
 		_ = a.fib.Close()
+	}
+	if a.store != nil {
+		_ = a.store.Close() // what could not be written was logged
 	}
 	if a.listener != nil {
 		_ = a.listener.Close() // already closed when the server has run

@@ -10,7 +10,7 @@ import (
 
 	"openr/monitor"
 	wire "openr/thrift/gen/kvstore"
-	"openr/thrift/gen/openrconfig"
+	"openr/thrift/gen/openrctrl"
 	"openr/thrift/gen/types"
 )
 
@@ -65,16 +65,6 @@ func (c *Ctrl) GetBuildInfo(context.Context) (*types.BuildInfo, error) {
 	return info, nil
 }
 
-// GetRunningConfig returns the effective configuration as JSON.
-func (c *Ctrl) GetRunningConfig(context.Context) (string, error) {
-	return string(c.Config.JSON()), nil
-}
-
-// GetRunningConfigThrift returns the effective configuration.
-func (c *Ctrl) GetRunningConfigThrift(context.Context) (*openrconfig.OpenrConfig, error) {
-	return c.Config.Thrift(), nil
-}
-
 // GetInitializationEvents returns the stages reached so far, each with the milliseconds since start.
 func (c *Ctrl) GetInitializationEvents(context.Context) (map[wire.InitializationEvent]int64, error) {
 	out := map[wire.InitializationEvent]int64{}
@@ -99,4 +89,71 @@ func (c *Ctrl) GetInitializationDurationMs(context.Context) (int64, error) {
 // GetEventLogs returns the latest events as JSON texts, oldest first.
 func (c *Ctrl) GetEventLogs(context.Context) ([]string, error) {
 	return append([]string{}, c.Events.Events()...), nil
+}
+
+// GetPerfDb returns the time stamps of the last changes that have become routes, from their origin to the forwarding table.
+// (C++ Open/R no longer has any.)
+func (c *Ctrl) GetPerfDb(ctx context.Context) (*types.PerfDatabase, error) {
+	chains, err := ask(ctx, "fib", c.Fib.Perf)
+	if err != nil {
+		return nil, openrError(err)
+	}
+	t := &types.PerfDatabase{ThisNodeName: c.Config.NodeName, EventInfo: make([]*types.PerfEvents, len(chains))}
+	for i, chain := range chains {
+		t.EventInfo[i] = &types.PerfEvents{Events: perfEvents(chain)}
+	}
+	return t, nil
+}
+
+// GetDispatcherFilters returns, for each module that reads the store, what the keys begin with that it looks at: decision,
+// prefixmanager, linkmonitor.
+func (c *Ctrl) GetDispatcherFilters(context.Context) ([][]string, error) {
+	return [][]string{{"adj:", "prefix:"}, {"prefix:" + c.Config.NodeName + ":"}, {"adj:"}}, nil
+}
+
+// GetSubscriberInfo returns the streams that are open: those of the store, or those of routes. There are none of another
+// type.
+func (c *Ctrl) GetSubscriberInfo(_ context.Context, kind int64) ([]*openrctrl.StreamSubscriberInfo, error) {
+	switch openrctrl.StreamSubscriberType(kind) {
+	case openrctrl.StreamSubscriberType_KVSTORE:
+		return c.subscribers.info(time.Now(), streamKvStore), nil
+	case openrctrl.StreamSubscriberType_FIB:
+		return c.subscribers.info(time.Now(), streamFib, streamFibDetail), nil
+	}
+	return []*openrctrl.StreamSubscriberInfo{}, nil
+}
+
+// StartProfiler begins to measure the methods of this API, or ends it. What was measured stays.
+func (c *Ctrl) StartProfiler(_ context.Context, enable bool) error {
+	c.profiler.on.Store(enable)
+	return nil
+}
+
+// SetProfilerFilter restricts the measurements to the methods whose names the expression matches in part; "" stands for all.
+func (c *Ctrl) SetProfilerFilter(_ context.Context, regex string) error {
+	return c.profiler.setFilter(regex)
+}
+
+// GetProfilerStats returns what was measured, by method.
+func (c *Ctrl) GetProfilerStats(context.Context) ([]*openrctrl.ProfilerStat, error) {
+	stats := c.profiler.stats()
+	out := make([]*openrctrl.ProfilerStat, len(stats))
+	for i, t := range stats {
+		out[i] = &openrctrl.ProfilerStat{
+			Name: t.name, Count: t.count, P50Ms: millis(t.p50), P90Ms: millis(t.p90), P99Ms: millis(t.p99), MaxMs: millis(t.max), TotalMs: millis(t.total),
+		}
+	}
+	return out, nil
+}
+
+// ClearProfilerStats forgets what was measured.
+func (c *Ctrl) ClearProfilerStats(context.Context) error {
+	c.profiler.clear()
+	return nil
+}
+
+// ResetRecvToAdvertiseMax sets the counter kvstore.recv_to_advertise_max_ms to 0.
+func (c *Ctrl) ResetRecvToAdvertiseMax(context.Context) error {
+	c.Counters.Set(cntRecvToAdvMax, 0)
+	return nil
 }

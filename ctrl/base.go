@@ -17,6 +17,9 @@ const (
 	maxOptionLength = 4096
 )
 
+// fewCounters is up to how many counters are looked up one by one.
+const fewCounters = 20
+
 // GetStatus is ALIVE once initialization is over, STARTING before.
 func (c *Ctrl) GetStatus(context.Context) (fb303core.Fb303Status, error) {
 	if c.initialized() {
@@ -73,11 +76,20 @@ func (c *Ctrl) GetRegexCounters(_ context.Context, regex string) (map[string]int
 
 // GetSelectedCounters returns the named counters as far as they exist.
 func (c *Ctrl) GetSelectedCounters(_ context.Context, keys []string) (map[string]int64, error) {
-	wanted := map[string]bool{}
-	for _, key := range keys {
-		wanted[key] = true
+	out := map[string]int64{}
+	if len(keys) > fewCounters {
+		wanted := map[string]bool{}
+		for _, key := range keys {
+			wanted[key] = true
+		}
+		return c.counters(func(name string) bool { return wanted[name] }), nil
 	}
-	return c.counters(func(name string) bool { return wanted[name] }), nil
+	for _, key := range keys {
+		if v, ok := c.Counters.Get(key); ok {
+			out[key] = v
+		}
+	}
+	return out, nil
 }
 
 // GetCounter returns one counter.

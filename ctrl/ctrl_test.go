@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/thrift/lib/go/thrift"
-
 	"openr/config"
 	"openr/decision"
 	"openr/fib"
@@ -38,6 +36,7 @@ type modules struct {
 	dec    *FakeDecision
 	fib    *FakeFib
 	prefix *FakePrefixManager
+	config *FakeConfigStore
 }
 
 // newTest returns a Ctrl of node1 with areas (default "0") over fakes.
@@ -45,7 +44,7 @@ func newTest(areas ...string) (*Ctrl, *modules) {
 	if len(areas) == 0 {
 		areas = []string{"0"}
 	}
-	m := &modules{&FakeKvStore{Areas: map[string]map[string]lsdb.Value{}}, &FakeSpark{}, &FakeLinkMonitor{}, &FakeDecision{}, &FakeFib{}, &FakePrefixManager{}}
+	m := &modules{&FakeKvStore{Areas: map[string]map[string]lsdb.Value{}}, &FakeSpark{}, &FakeLinkMonitor{}, &FakeDecision{}, &FakeFib{}, &FakePrefixManager{}, &FakeConfigStore{}}
 	cfg := config.Default("node1")
 	cfg.Areas = nil
 	for _, id := range areas {
@@ -55,71 +54,12 @@ func newTest(areas ...string) (*Ctrl, *modules) {
 	counters := monitor.NewCounters()
 	return New(Options{
 		Config: cfg, Counters: counters, Events: monitor.NewEventLog("node1", 10), Init: monitor.NewInitialization(nil, counters), Version: "v1",
-		KvStore: m.kv, Spark: m.spark, LinkMonitor: m.lm, Decision: m.dec, Fib: m.fib, PrefixManager: m.prefix,
+		KvStore: m.kv, Spark: m.spark, LinkMonitor: m.lm, Decision: m.dec, Fib: m.fib, PrefixManager: m.prefix, ConfigStore: m.config,
 		KeyRequests: queue.New(msg.MergeKeyRequests),
 	}), m
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
-
-// call runs a method with an empty argument struct, as a careless client would, and returns the type of the answer.
-func call(t *testing.T, p thrift.TProcessor, method string) (kind thrift.TMessageType, exception string) {
-	t.Helper()
-	in, out := thrift.NewTMemoryBuffer(), thrift.NewTMemoryBuffer()
-	ctx := t.Context()
-	w := thrift.NewTCompactProtocolConf(in, nil)
-	if err := errors.Join(w.WriteMessageBegin(ctx, method, thrift.CALL, 1), w.WriteStructBegin(ctx, ""), w.WriteFieldStop(ctx), w.WriteStructEnd(ctx)); err != nil {
-		t.Fatal(err)
-	}
-	p.Process(ctx, thrift.NewTCompactProtocolConf(in, nil), thrift.NewTCompactProtocolConf(out, nil))
-	r := thrift.NewTCompactProtocolConf(out, nil)
-	_, kind, _, err := r.ReadMessageBegin(ctx)
-	if err != nil {
-		t.Fatalf("%s: %v", method, err)
-	}
-	if kind == thrift.EXCEPTION {
-		x := thrift.NewTApplicationException(0, "")
-		if err := x.Read(ctx, r); err != nil {
-			t.Fatal(err)
-		}
-		return kind, x.Error()
-	}
-	return kind, ""
-}
-
-func TestImplementedMethods(t *testing.T) {
-	c, _ := newTest()
-	implemented := slices.Sorted(slices.Values(methods))
-	p := c.Processor()
-	if got := slices.Sorted(maps.Keys(p.ProcessorMap())); !slices.Equal(got, implemented) {
-		t.Errorf("the service has the methods\n%q, want\n%q", got, implemented)
-	}
-	for name := range openrctrl.NewOpenrCtrlProcessor(c).ProcessorMap() {
-		kind, exception := call(t, p, name) // panics if the method is that of the nil interface
-		if slices.Contains(implemented, name) == strings.Contains(exception, "Unknown function") {
-			t.Errorf("%s: answer type %v, exception %q", name, kind, exception)
-		}
-	}
-}
-
-func TestErrorsOfModulesAreDeclaredExceptions(t *testing.T) {
-	c, m := newTest()
-	m.kv.Err, m.spark.Err, m.lm.Err, m.dec.Err, m.fib.Err, m.prefix.Err = queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped, queue.ErrStopped
-	for _, name := range methods {
-		if kind, exception := call(t, c.Processor(), name); kind != thrift.REPLY {
-			// These declare no exception, or have no value for an empty key.
-			if !slices.Contains([]string{"getCounter", "getOption", "getExportedValue", "getExportedValues", "getSelectedExportedValues", "getRegexExportedValues", "getInitializationDurationMs", "getDrainState",
-				"getReceivedRoutes", "getAdvertisedRoutes"}, name) {
-				t.Errorf("%s: application exception %q", name, exception)
-			}
-		}
-	}
-	_, err := c.GetNeighbors(t.Context())
-	var x *openrctrl.OpenrError
-	if !errors.As(err, &x) || x.Message != "spark: module has stopped" {
-		t.Errorf("got %v", err)
-	}
-}
 
 func TestFailedRoutesAreExported(t *testing.T) {
 	c, m := newTest()
@@ -312,7 +252,7 @@ func TestNeighborsAndLinks(t *testing.T) {
 	}
 	m.lm.Status = linkmonitor.LinksStatus{Node: "node1", Drain: linkmonitor.Drain{Overloaded: true, MetricIncrement: 5}, Interfaces: []linkmonitor.LinkStatus{
 		{Interface: msg.Interface{Name: "eth0", Index: 2, Addrs: []netip.Prefix{prefix("10.0.0.1/31")}}, Running: true, Backoff: 2 * time.Second},
-		{Interface: msg.Interface{Name: "eth1", Index: 3}},
+		{Interface: msg.Interface{Name: "eth1", Index: 3}, Overloaded: true, MetricOverride: 7, MetricIncrement: 9},
 	}}
 	links, err := c.GetInterfaces(ctx)
 	if err != nil || !links.IsOverloaded || links.NodeMetricIncrementVal != 5 || len(links.InterfaceDetails) != 2 {
@@ -321,6 +261,9 @@ func TestNeighborsAndLinks(t *testing.T) {
 	e0, e1 := links.InterfaceDetails["eth0"], links.InterfaceDetails["eth1"]
 	if !e0.Info.IsUp || e0.GetLinkFlapBackOffMs() != 2000 || e0.Info.Networks[0].PrefixLength != 31 || e0.Info.Networks[0].PrefixAddress.Addr[3] != 1 {
 		t.Errorf("eth0: %v", e0)
+	}
+	if e0.IsOverloaded || e0.MetricOverride != nil || e0.LinkMetricIncrementVal != 0 || !e1.IsOverloaded || e1.GetMetricOverride() != 7 || e1.LinkMetricIncrementVal != 9 {
+		t.Errorf("drain: eth0 %v, eth1 %v", e0, e1)
 	}
 	if e1.Info.IsUp || e1.LinkFlapBackOffMs != nil || e1.Info.Networks == nil {
 		t.Errorf("eth1: %v", e1)
@@ -353,8 +296,11 @@ func TestTopology(t *testing.T) {
 	if dbs, _ := c.GetDecisionAdjacencyDbs(ctx); len(dbs) != 2 {
 		t.Errorf("%v", dbs)
 	}
+	m.dec.Drain = map[string]decision.DrainState{"n1": {Soft: true, HardInterfaces: []string{"eth0"}}, "n2": {Hard: true, Soft: true, SoftInterfaces: []string{"eth1"}}}
 	for node, want := range map[string]types.DrainState{"n1": types.DrainState_SOFT_DRAINED, "n2": types.DrainState_HARD_DRAINED, "n3": types.DrainState_UNDRAINED} {
-		if s, err := c.GetDrainState(ctx, node); err != nil || s.GetDrainState() != want || (node == "n1") != slices.Equal(s.DrainedInterfaces, []string{"eth0"}) {
+		s, err := c.GetDrainState(ctx, node)
+		if err != nil || s.GetDrainState() != want || (node == "n1") != slices.Equal(s.DrainedInterfaces, []string{"eth0"}) ||
+			(node == "n2") != slices.Equal(s.SoftDrainedInterfaces, []string{"eth1"}) || s.DrainedInterfaces == nil {
 			t.Errorf("%s: %v %v", node, s, err)
 		}
 	}
@@ -465,14 +411,16 @@ func TestOwnPrefixes(t *testing.T) {
 	if err != nil || len(routes) != 1 || len(routes[0].Routes) != 1 || routes[0].BestKey != lsdb.PrefixConfig {
 		t.Errorf("%v %v", routes, err)
 	}
-	if area, err := c.GetAreaAdvertisedRoutes(ctx, "0", openrctrl.RouteFilterType_POSTFILTER_ADVERTISED); err != nil || len(area) != 1 || area[0].Key != lsdb.PrefixConfig {
+	m.prefix.InArea = map[string][]prefixmanager.AreaRoute{"0": {{Entry: entry("10.0.0.0/8", lsdb.PrefixConfig), HitPolicy: "P", IGPCost: 3}, {Entry: entry("::1/128", lsdb.PrefixLoopback)}}}
+	area, err := c.GetAreaAdvertisedRoutes(ctx, "0", openrctrl.RouteFilterType_POSTFILTER_ADVERTISED)
+	if err != nil || len(area) != 2 || area[0].Key != lsdb.PrefixConfig || area[0].GetHitPolicy() != "P" || area[0].IgpCost != 3 || area[1].HitPolicy != nil {
 		t.Errorf("%v %v", area, err)
 	}
-	if area, _ := c.GetAreaAdvertisedRoutes(ctx, "0", openrctrl.RouteFilterType_REJECTED_ON_ADVERTISE); len(area) != 0 {
-		t.Errorf("%v", area)
+	if area, err = c.GetAreaAdvertisedRoutesFiltered(ctx, "0", 1, &openrctrl.AdvertisedRouteFilter{PrefixType: &kind}); err != nil || len(area) != 1 || area[0].Key != lsdb.PrefixLoopback {
+		t.Errorf("%v %v", area, err)
 	}
-	if _, err := c.GetAreaAdvertisedRoutes(ctx, "x", 0); err == nil {
-		t.Error("an unknown area has routes")
+	if with, err := c.GetAdvertisedRoutesWithOriginationPolicy(ctx, 0, nil); err != nil || with == nil || len(with) != 0 {
+		t.Errorf("%v %v", with, err)
 	}
 }
 

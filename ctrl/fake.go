@@ -1,11 +1,14 @@
 package ctrl
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 
 	"openr/decision"
 	"openr/fib"
@@ -28,6 +31,8 @@ type (
 		Err       error
 		LastSet   kvstore.KeySet     // what Set was given last
 		LastDump  kvstore.DumpParams // what Dump was given last
+		Changed   bool               // answer of LongPollAdj
+		Real      KvStore            // gives the subscriptions; nil: there are none
 	}
 	// FakeSpark counts the calls of FloodRestarting.
 	FakeSpark struct {
@@ -39,24 +44,37 @@ type (
 	FakeLinkMonitor struct {
 		Status linkmonitor.LinksStatus
 		Adj    []lsdb.AdjacencyDatabase
+		Orders []string // what the setters were told, as in "interface metric eth0 5"
 		Err    error
 	}
-	// FakeDecision has fixed routes by node and adjacencies by area.
+	// FakeDecision has fixed routes by node and adjacencies by area. It keeps the policy that it is given.
 	FakeDecision struct {
 		Routes   map[string][]msg.Route
 		Adj      map[string][]lsdb.AdjacencyDatabase
 		Received []decision.ReceivedRoute
+		Drain    map[string]decision.DrainState // by node
+		Policy   *decision.RibPolicy
 		Err      error
 	}
 	// FakeFib has fixed routes.
 	FakeFib struct {
-		All []fib.RouteStatus
-		Err error
+		All    []fib.RouteStatus
+		Chains [][]lsdb.PerfEvent
+		Real   Fib // gives the subscriptions; nil: there are none
+		Err    error
 	}
 	// FakePrefixManager has fixed prefixes.
 	FakePrefixManager struct {
-		All []prefixmanager.Advertised
-		Err error
+		All      []prefixmanager.Advertised
+		InArea   map[string][]prefixmanager.AreaRoute
+		Prefixes []prefixmanager.OriginatedStatus
+		Orders   []string // what it was told, as in "advertise [10.0.0.0/8]"
+		Err      error
+	}
+	// FakeConfigStore is a map. The zero FakeConfigStore is empty.
+	FakeConfigStore struct {
+		Keys map[string][]byte
+		Err  error // of Set and Erase
 	}
 )
 
@@ -173,4 +191,162 @@ func (f *FakeFib) Routes(context.Context) ([]fib.RouteStatus, error) { return f.
 // Advertised implements PrefixManager.
 func (f *FakePrefixManager) Advertised(context.Context) ([]prefixmanager.Advertised, error) {
 	return f.All, f.Err
+}
+
+// errNoStreams is what fakes say to subscribers if there is no real module behind them.
+var errNoStreams = errors.New("fake: no subscriptions")
+
+// Subscribe implements KvStore.
+func (f *FakeKvStore) Subscribe(ctx context.Context, areas []string, p kvstore.DumpParams) ([]kvstore.SyncAnswer, *kvstore.Subscription, error) {
+	if f.Err != nil || f.Real == nil {
+		return nil, nil, cmp.Or(f.Err, errNoStreams)
+	}
+	return f.Real.Subscribe(ctx, areas, p)
+}
+
+// LongPollAdj implements KvStore.
+func (f *FakeKvStore) LongPollAdj(_ context.Context, area string, _ map[string]lsdb.Value) (bool, error) {
+	_, err := f.area(area)
+	return f.Changed && err == nil, err
+}
+
+func (f *FakeLinkMonitor) order(format string, args ...any) error {
+	f.Orders = append(f.Orders, fmt.Sprintf(format, args...))
+	return f.Err
+}
+
+// SetNodeOverload implements LinkMonitor.
+func (f *FakeLinkMonitor) SetNodeOverload(_ context.Context, on bool) error {
+	return f.order("node overload %v", on)
+}
+
+// SetInterfaceOverload implements LinkMonitor.
+func (f *FakeLinkMonitor) SetInterfaceOverload(_ context.Context, ifName string, on bool) error {
+	return f.order("interface overload %s %v", ifName, on)
+}
+
+// SetInterfaceMetric implements LinkMonitor.
+func (f *FakeLinkMonitor) SetInterfaceMetric(_ context.Context, ifName string, metric int32) error {
+	return f.order("interface metric %s %d", ifName, metric)
+}
+
+// SetAdjacencyMetric implements LinkMonitor.
+func (f *FakeLinkMonitor) SetAdjacencyMetric(_ context.Context, ifName, node string, metric int32) error {
+	return f.order("adjacency metric %s %s %d", ifName, node, metric)
+}
+
+// SetNodeMetricIncrement implements LinkMonitor.
+func (f *FakeLinkMonitor) SetNodeMetricIncrement(_ context.Context, n int32) error {
+	return f.order("node increment %d", n)
+}
+
+// SetInterfaceMetricIncrement implements LinkMonitor.
+func (f *FakeLinkMonitor) SetInterfaceMetricIncrement(_ context.Context, ifNames []string, n int32) error {
+	return f.order("interface increment %v %d", ifNames, n)
+}
+
+// DrainState implements Decision.
+func (f *FakeDecision) DrainState(_ context.Context, node string) (decision.DrainState, error) {
+	return f.Drain[node], f.Err
+}
+
+// SetRibPolicy implements Decision.
+func (f *FakeDecision) SetRibPolicy(_ context.Context, p decision.RibPolicy) error {
+	if f.Err == nil {
+		f.Policy = &p
+	}
+	return f.Err
+}
+
+// RibPolicy implements Decision.
+func (f *FakeDecision) RibPolicy(context.Context) (decision.RibPolicy, error) {
+	if f.Err != nil || f.Policy == nil {
+		return decision.RibPolicy{}, cmp.Or(f.Err, decision.ErrNoRibPolicy)
+	}
+	return *f.Policy, nil
+}
+
+// ClearRibPolicy implements Decision.
+func (f *FakeDecision) ClearRibPolicy(context.Context) error {
+	f.Policy = nil
+	return f.Err
+}
+
+// Subscribe implements Fib.
+func (f *FakeFib) Subscribe(ctx context.Context) ([]fib.RouteStatus, *fib.Subscription, error) {
+	if f.Err != nil || f.Real == nil {
+		return nil, nil, cmp.Or(f.Err, errNoStreams)
+	}
+	return f.Real.Subscribe(ctx)
+}
+
+// Perf implements Fib.
+func (f *FakeFib) Perf(context.Context) ([][]lsdb.PerfEvent, error) { return f.Chains, f.Err }
+
+// AreaRoutes implements PrefixManager, whatever the stage.
+func (f *FakePrefixManager) AreaRoutes(_ context.Context, area string, _ prefixmanager.Stage) ([]prefixmanager.AreaRoute, error) {
+	return f.InArea[area], f.Err
+}
+
+// Originated implements PrefixManager.
+func (f *FakePrefixManager) Originated(context.Context) ([]prefixmanager.OriginatedStatus, error) {
+	return f.Prefixes, f.Err
+}
+
+func (f *FakePrefixManager) order(verb string, args ...any) error {
+	f.Orders = append(f.Orders, strings.TrimSuffix(fmt.Sprintln(append([]any{verb}, args...)...), "\n"))
+	return f.Err
+}
+
+func prefixesOf(entries []lsdb.PrefixEntry) []netip.Prefix {
+	out := make([]netip.Prefix, len(entries))
+	for i, e := range entries {
+		out[i] = e.Prefix
+	}
+	return out
+}
+
+// Advertise implements PrefixManager.
+func (f *FakePrefixManager) Advertise(_ context.Context, entries []lsdb.PrefixEntry) error {
+	return f.order("advertise", prefixesOf(entries))
+}
+
+// Withdraw implements PrefixManager.
+func (f *FakePrefixManager) Withdraw(_ context.Context, entries []lsdb.PrefixEntry) error {
+	return f.order("withdraw", prefixesOf(entries))
+}
+
+// WithdrawByType implements PrefixManager.
+func (f *FakePrefixManager) WithdrawByType(_ context.Context, kind lsdb.PrefixType) error {
+	return f.order("withdraw all", kind)
+}
+
+// SyncByType implements PrefixManager.
+func (f *FakePrefixManager) SyncByType(_ context.Context, kind lsdb.PrefixType, entries []lsdb.PrefixEntry) error {
+	return f.order("sync", kind, prefixesOf(entries))
+}
+
+// Get implements ConfigStore.
+func (f *FakeConfigStore) Get(key string) ([]byte, bool) {
+	v, ok := f.Keys[key]
+	return v, ok
+}
+
+// Set implements ConfigStore.
+func (f *FakeConfigStore) Set(key string, value []byte) error {
+	if f.Keys == nil {
+		f.Keys = map[string][]byte{}
+	}
+	if f.Err == nil {
+		f.Keys[key] = value
+	}
+	return f.Err
+}
+
+// Erase implements ConfigStore.
+func (f *FakeConfigStore) Erase(key string) error {
+	if f.Err == nil {
+		delete(f.Keys, key)
+	}
+	return f.Err
 }

@@ -3,7 +3,6 @@ package ctrl
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"openr/kvstore"
@@ -22,7 +21,7 @@ func kvError(err error) error {
 
 // GetKvStoreKeyVals returns the named keys of the only area, as far as they exist.
 func (c *Ctrl) GetKvStoreKeyVals(ctx context.Context, keys []string) (*wire.Publication, error) {
-	area, err := c.singleArea()
+	area, err := c.singleArea("getKvStoreKeyVals")
 	if err != nil {
 		return nil, kvError(err)
 	}
@@ -44,7 +43,7 @@ func (c *Ctrl) GetKvStoreKeyValsArea(ctx context.Context, keys []string, area st
 
 // GetKvStoreKeyValsFiltered dumps the only area.
 func (c *Ctrl) GetKvStoreKeyValsFiltered(ctx context.Context, filter *wire.KeyDumpParams) (*wire.Publication, error) {
-	area, err := c.singleArea()
+	area, err := c.singleArea("getKvStoreKeyValsFiltered")
 	if err != nil {
 		return nil, kvError(err)
 	}
@@ -59,7 +58,7 @@ func (c *Ctrl) GetKvStoreKeyValsFilteredArea(ctx context.Context, filter *wire.K
 
 // GetKvStoreHashFiltered dumps the only area without values.
 func (c *Ctrl) GetKvStoreHashFiltered(ctx context.Context, filter *wire.KeyDumpParams) (*wire.Publication, error) {
-	area, err := c.singleArea()
+	area, err := c.singleArea("getKvStoreHashFiltered")
 	if err != nil {
 		return nil, kvError(err)
 	}
@@ -73,12 +72,10 @@ func (c *Ctrl) GetKvStoreHashFilteredArea(ctx context.Context, filter *wire.KeyD
 }
 
 func (c *Ctrl) dump(ctx context.Context, area string, p kvstore.DumpParams) (*wire.Publication, error) {
-	for _, key := range p.Keys {
-		if _, err := regexp.Compile(key); err != nil {
-			return nil, kvError(fmt.Errorf("key filter %q is not a regular expression: %w", key, err))
-		}
+	if err := checkFilter(p); err != nil {
+		return nil, kvError(err)
 	}
-	answer, err := ask(ctx, "kvstore", func(ctx context.Context) (kvstore.SyncAnswer, error) {
+	answer, err := askFor(ctx, "kvstore", dumpPatience, func(ctx context.Context) (kvstore.SyncAnswer, error) {
 		return c.KvStore.Dump(ctx, area, p)
 	})
 	if err != nil {
@@ -150,7 +147,7 @@ func (c *Ctrl) request(op msg.KeyOp, params *wire.KeySetParams, area string) err
 
 // GetKvStorePeers returns the peers in the only area.
 func (c *Ctrl) GetKvStorePeers(ctx context.Context) (wire.PeersMap, error) {
-	area, err := c.singleArea()
+	area, err := c.singleArea("getKvStorePeers")
 	if err != nil {
 		return nil, kvError(err)
 	}
@@ -184,4 +181,21 @@ func (c *Ctrl) GetKvStoreAreaSummary(ctx context.Context, selectAreas []string) 
 		return nil, kvError(fmt.Errorf("%w: %q", kvstore.ErrUnknownArea, selectAreas))
 	}
 	return out, nil
+}
+
+// LongPollKvStoreAdj is LongPollKvStoreAdjArea for the only area.
+func (c *Ctrl) LongPollKvStoreAdj(ctx context.Context, snapshot wire.KeyVals) (bool, error) {
+	area, err := c.singleArea("longPollKvStoreAdj")
+	if err != nil {
+		return false, openrError(err)
+	}
+	return c.LongPollKvStoreAdjArea(ctx, area, snapshot)
+}
+
+// LongPollKvStoreAdjArea waits until the adjacency keys of an area differ from those in the snapshot, and returns true then;
+// false if nothing happens for 20 seconds. Values in the snapshot need no content, but must carry the hashes that this node
+// gave them. Other keys in it do not count.
+func (c *Ctrl) LongPollKvStoreAdjArea(ctx context.Context, area string, snapshot wire.KeyVals) (bool, error) {
+	changed, err := c.KvStore.LongPollAdj(ctx, area, kvstore.KeyValsFromThrift(snapshot))
+	return changed, openrError(unanswered("kvstore", err))
 }

@@ -52,10 +52,7 @@ func since(now, t time.Time) int64 {
 
 // FloodRestartingMsg makes the neighbours believe that this node is about to restart gracefully.
 func (c *Ctrl) FloodRestartingMsg(ctx context.Context) error {
-	_, err := ask(ctx, "spark", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.Spark.FloodRestarting(ctx)
-	})
-	return openrError(err)
+	return openrError(tell(ctx, "spark", c.Spark.FloodRestarting))
 }
 
 // GetInterfaces returns the interfaces that an area matches.
@@ -82,12 +79,16 @@ func linkThrift(l linkmonitor.LinkStatus) *types.InterfaceDetails {
 	if ms := l.Backoff.Milliseconds(); ms > 0 {
 		t.LinkFlapBackOffMs = &ms
 	}
+	t.IsOverloaded, t.LinkMetricIncrementVal = l.Overloaded, l.MetricIncrement
+	if l.MetricOverride > 0 {
+		t.MetricOverride = &l.MetricOverride
+	}
 	return t
 }
 
 // GetLinkMonitorAdjacencies returns this node's adjacencies in the only area.
 func (c *Ctrl) GetLinkMonitorAdjacencies(ctx context.Context) (*types.AdjacencyDatabase, error) {
-	area, err := c.singleArea()
+	area, err := c.singleArea("getLinkMonitorAdjacencies")
 	if err != nil {
 		return nil, openrError(err)
 	}

@@ -2,13 +2,16 @@ package ctrl
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
-	"openr/kvstore"
+	"openr/config"
 	"openr/lsdb"
 	"openr/prefixmanager"
 	"openr/thrift/gen/network"
+	"openr/thrift/gen/openrconfig"
 	"openr/thrift/gen/openrctrl"
 	"openr/thrift/gen/types"
 )
@@ -45,9 +48,13 @@ func (c *Ctrl) GetAdvertisedRoutes(ctx context.Context) ([]*openrctrl.Advertised
 // GetAdvertisedRoutesFiltered is GetAdvertisedRoutes restricted to some prefixes or to a type. The best entry of a prefix
 // is chosen among all its types.
 func (c *Ctrl) GetAdvertisedRoutesFiltered(ctx context.Context, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRouteDetail, error) {
-	all, err := c.advertised(ctx, filter)
+	want, err := routeFilter(filter)
 	if err != nil {
-		return nil, err
+		return nil, openrError(err)
+	}
+	all, err := ask(ctx, "prefixmanager", c.PrefixManager.Advertised)
+	if err != nil {
+		return nil, openrError(err)
 	}
 	out := []*openrctrl.AdvertisedRouteDetail{}
 	byPrefix := map[netip.Prefix]*openrctrl.AdvertisedRouteDetail{}
@@ -61,57 +68,150 @@ func (c *Ctrl) GetAdvertisedRoutesFiltered(ctx context.Context, filter *openrctr
 		if a.Best {
 			t.BestKey, t.BestKeys = a.Entry.Type, append(t.BestKeys, a.Entry.Type)
 		}
-		if filter == nil || filter.PrefixType == nil || *filter.PrefixType == a.Entry.Type {
+		if want(a.Entry) {
 			t.Routes = append(t.Routes, advertisedRoute(a))
 		}
 	}
 	return slices.DeleteFunc(out, func(t *openrctrl.AdvertisedRouteDetail) bool { return len(t.Routes) == 0 }), nil
 }
 
-// advertised returns what is advertised of the prefixes in the filter.
-func (c *Ctrl) advertised(ctx context.Context, filter *openrctrl.AdvertisedRouteFilter) ([]prefixmanager.Advertised, error) {
-	var prefixes []netip.Prefix
-	if filter != nil {
-		var err error
-		if prefixes, err = prefixesFromThrift(filter.Prefixes); err != nil {
-			return nil, openrError(err)
-		}
-	}
-	all, err := ask(ctx, "prefixmanager", c.PrefixManager.Advertised)
-	if err != nil {
-		return nil, openrError(err)
-	}
-	if prefixes == nil {
-		return all, nil
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(a prefixmanager.Advertised) bool { return !slices.Contains(prefixes, a.Entry.Prefix) }), nil
-}
-
 func advertisedRoute(a prefixmanager.Advertised) *openrctrl.AdvertisedRoute {
-	return &openrctrl.AdvertisedRoute{Key: a.Entry.Type, Route: a.Entry.Thrift()}
+	return &openrctrl.AdvertisedRoute{Key: a.Entry.Type, Route: a.Entry.Thrift(), IgpCost: a.IGPCost}
 }
 
-// GetAreaAdvertisedRoutes returns what is advertised to an area: the best entry of each prefix that is meant for it. There
-// are no policies, so both sides of them agree and nothing is rejected.
+// GetAreaAdvertisedRoutes returns what is advertised to an area: the best entry of each prefix that is meant for it, before
+// or after the area's import policy, or those that the policy rejects.
 func (c *Ctrl) GetAreaAdvertisedRoutes(ctx context.Context, area string, kind openrctrl.RouteFilterType) ([]*openrctrl.AdvertisedRoute, error) {
 	return c.GetAreaAdvertisedRoutesFiltered(ctx, area, kind, nil)
 }
 
 // GetAreaAdvertisedRoutesFiltered is GetAreaAdvertisedRoutes restricted to some prefixes or to a type.
 func (c *Ctrl) GetAreaAdvertisedRoutesFiltered(ctx context.Context, area string, kind openrctrl.RouteFilterType, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRoute, error) {
-	if !slices.Contains(c.Config.AreaIDs(), area) {
-		return nil, openrErrorf("%w: %q", kvstore.ErrUnknownArea, area)
+	want, err := routeFilter(filter)
+	if err != nil {
+		return nil, openrError(err)
 	}
-	all, err := c.advertised(ctx, filter)
+	routes, err := ask(ctx, "prefixmanager", func(ctx context.Context) ([]prefixmanager.AreaRoute, error) {
+		return c.PrefixManager.AreaRoutes(ctx, area, prefixmanager.Stage(kind))
+	})
+	if err != nil {
+		return nil, openrError(err)
+	}
+	out := []*openrctrl.AdvertisedRoute{}
+	for _, r := range routes {
+		if !want(r.Entry) {
+			continue
+		}
+		t := &openrctrl.AdvertisedRoute{Key: r.Entry.Type, Route: r.Entry.Thrift(), IgpCost: r.IGPCost}
+		if r.HitPolicy != "" {
+			t.HitPolicy = &r.HitPolicy
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// routeFilter returns which entries a filter lets through.
+func routeFilter(filter *openrctrl.AdvertisedRouteFilter) (func(lsdb.PrefixEntry) bool, error) {
+	if filter == nil {
+		return func(lsdb.PrefixEntry) bool { return true }, nil
+	}
+	prefixes, err := prefixesFromThrift(filter.Prefixes)
 	if err != nil {
 		return nil, err
 	}
-	out := []*openrctrl.AdvertisedRoute{}
-	for _, a := range all {
-		ofType := filter == nil || filter.PrefixType == nil || *filter.PrefixType == a.Entry.Type
-		if ofType && a.Best && !a.Awaiting && slices.Contains(a.Areas, area) && kind != openrctrl.RouteFilterType_REJECTED_ON_ADVERTISE {
-			out = append(out, advertisedRoute(a))
+	return func(e lsdb.PrefixEntry) bool {
+		return (prefixes == nil || slices.Contains(prefixes, e.Prefix)) && (filter.PrefixType == nil || *filter.PrefixType == e.Type)
+	}, nil
+}
+
+// GetAdvertisedRoutesWithOriginationPolicy returns nothing: no origination policies are in force, so none has let a prefix
+// through or kept it back.
+func (c *Ctrl) GetAdvertisedRoutesWithOriginationPolicy(_ context.Context, _ openrctrl.RouteFilterType, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRoute, error) {
+	_, err := routeFilter(filter)
+	return []*openrctrl.AdvertisedRoute{}, openrError(err)
+}
+
+// AdvertisePrefixes has this node advertise prefixes, besides what else it advertises, in all areas: all of them, or if one
+// is not valid, none.
+func (c *Ctrl) AdvertisePrefixes(ctx context.Context, prefixes []*types.PrefixEntry) error {
+	return c.changePrefixes(ctx, prefixes, c.PrefixManager.Advertise)
+}
+
+// WithdrawPrefixes undoes AdvertisePrefixes for the same prefixes and types. Those that were not advertised that way are
+// passed over, unless none was: that is an error.
+func (c *Ctrl) WithdrawPrefixes(ctx context.Context, prefixes []*types.PrefixEntry) error {
+	return c.changePrefixes(ctx, prefixes, c.PrefixManager.Withdraw)
+}
+
+func (c *Ctrl) changePrefixes(ctx context.Context, prefixes []*types.PrefixEntry, change func(context.Context, []lsdb.PrefixEntry) error) error {
+	entries, err := entriesFromThrift(prefixes)
+	if err != nil {
+		return openrError(err)
+	}
+	return openrError(tell(ctx, "prefixmanager", func(ctx context.Context) error { return change(ctx, entries) }))
+}
+
+// WithdrawPrefixesByType undoes AdvertisePrefixes for all prefixes of a type.
+func (c *Ctrl) WithdrawPrefixesByType(ctx context.Context, kind network.PrefixType) error {
+	return openrError(tell(ctx, "prefixmanager", func(ctx context.Context) error { return c.PrefixManager.WithdrawByType(ctx, kind) }))
+}
+
+// SyncPrefixesByType replaces everything of a type that AdvertisePrefixes has had advertised. The prefixes must be of that
+// type.
+func (c *Ctrl) SyncPrefixesByType(ctx context.Context, kind network.PrefixType, prefixes []*types.PrefixEntry) error {
+	return c.changePrefixes(ctx, prefixes, func(ctx context.Context, entries []lsdb.PrefixEntry) error {
+		return c.PrefixManager.SyncByType(ctx, kind, entries)
+	})
+}
+
+func entriesFromThrift(list []*types.PrefixEntry) ([]lsdb.PrefixEntry, error) {
+	out := make([]lsdb.PrefixEntry, len(list))
+	for i, t := range list {
+		if t == nil {
+			return nil, fmt.Errorf("prefixes[%d] is missing", i)
 		}
+		e, err := lsdb.PrefixEntryFromThrift(t)
+		if err != nil {
+			return nil, fmt.Errorf("prefixes[%d]: %w", i, err)
+		}
+		out[i] = e
 	}
 	return out, nil
+}
+
+// GetOriginatedPrefixes returns the prefixes of the configuration, each with the routes that support it and whether they
+// are enough.
+func (c *Ctrl) GetOriginatedPrefixes(ctx context.Context) ([]*types.OriginatedPrefixEntry, error) {
+	all, err := ask(ctx, "prefixmanager", c.PrefixManager.Originated)
+	if err != nil {
+		return nil, openrError(err)
+	}
+	out := make([]*types.OriginatedPrefixEntry, len(all))
+	for i, o := range all {
+		t := types.NewOriginatedPrefixEntry()
+		t.Prefix, t.Installed = originatedThrift(o.Prefix), o.Installed
+		t.SupportingPrefixes = make([]string, len(o.Supporting))
+		for j, p := range o.Supporting {
+			t.SupportingPrefixes[j] = p.String()
+		}
+		out[i] = t
+	}
+	return out, nil
+}
+
+func originatedThrift(p config.OriginatedPrefix) *openrconfig.OriginatedPrefix {
+	t := openrconfig.NewOriginatedPrefix()
+	t.Prefix, t.MinimumSupportingRoutes = p.Prefix.String(), int16(min(p.MinSupportingRoutes, math.MaxInt16))
+	t.InstallToFib, t.PathPreference, t.SourcePreference = &p.InstallToFib, &p.PathPreference, &p.SourcePreference
+	if len(p.Tags) > 0 {
+		t.Tags = p.Tags
+	}
+	if len(p.AreaStack) > 0 {
+		t.AreaStack = p.AreaStack
+	}
+	if p.MinNexthop > 0 {
+		t.MinNexthop = &p.MinNexthop
+	}
+	return t
 }

@@ -2,9 +2,12 @@ package ctrl
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
+	"openr/fib"
 	"openr/lsdb"
 	"openr/msg"
 	"openr/thrift/gen/network"
@@ -18,13 +21,17 @@ func (c *Ctrl) wanted(ctx context.Context) ([]msg.Route, error) {
 	if err != nil {
 		return nil, openrError(err)
 	}
+	return wantedRoutes(all), nil
+}
+
+func wantedRoutes(all []fib.RouteStatus) []msg.Route {
 	routes := []msg.Route{}
 	for _, s := range all {
 		if s.Wanted && !s.Route.DoNotInstall {
 			routes = append(routes, s.Route)
 		}
 	}
-	return routes, nil
+	return routes
 }
 
 // GetRouteDb returns the routes of the forwarding table.
@@ -42,15 +49,22 @@ func (c *Ctrl) GetRouteDetailDb(ctx context.Context) (*openrctrl.RouteDatabaseDe
 	if err != nil {
 		return nil, err
 	}
-	t := &openrctrl.RouteDatabaseDetail{ThisNodeName: c.Config.NodeName, UnicastRoutes: []*openrctrl.UnicastRouteDetail{}, MplsRoutes: []*openrctrl.MplsRouteDetail{}}
-	for _, r := range routes {
-		d := &openrctrl.UnicastRouteDetail{UnicastRoute: routeThrift(r)}
+	return routeDatabaseDetail(c.Config.NodeName, routes), nil
+}
+
+func routeDatabaseDetail(node string, routes []msg.Route) *openrctrl.RouteDatabaseDetail {
+	return &openrctrl.RouteDatabaseDetail{ThisNodeName: node, UnicastRoutes: routeDetails(routes), MplsRoutes: []*openrctrl.MplsRouteDetail{}}
+}
+
+func routeDetails(routes []msg.Route) []*openrctrl.UnicastRouteDetail {
+	out := make([]*openrctrl.UnicastRouteDetail, len(routes))
+	for i, r := range routes {
+		out[i] = &openrctrl.UnicastRouteDetail{UnicastRoute: routeThrift(r)}
 		if r.Best.Prefix.IsValid() {
-			d.BestRoute = r.Best.Thrift()
+			out[i].BestRoute = r.Best.Thrift()
 		}
-		t.UnicastRoutes = append(t.UnicastRoutes, d)
 	}
-	return t, nil
+	return out
 }
 
 // GetRouteDbComputed returns the routes that decision computes for a node; "" is this one.
@@ -130,16 +144,18 @@ func longestMatches(routes []msg.Route, wanted []netip.Prefix) []msg.Route {
 
 // GetMplsRoutes returns nothing: this agent forwards IP only.
 func (c *Ctrl) GetMplsRoutes(context.Context) ([]*network.MplsRoute, error) {
-	return []*network.MplsRoute{}, nil
+	return noMplsRoutes(), nil
 }
 
 // GetMplsRoutesFiltered returns nothing.
 func (c *Ctrl) GetMplsRoutesFiltered(context.Context, []int32) ([]*network.MplsRoute, error) {
-	return []*network.MplsRoute{}, nil
+	return noMplsRoutes(), nil
 }
 
+func noMplsRoutes() []*network.MplsRoute { return []*network.MplsRoute{} }
+
 func routeDatabase(node string, routes []msg.Route) *types.RouteDatabase {
-	return &types.RouteDatabase{ThisNodeName: node, UnicastRoutes: routesThrift(routes), MplsRoutes: []*network.MplsRoute{}}
+	return &types.RouteDatabase{ThisNodeName: node, UnicastRoutes: routesThrift(routes), MplsRoutes: noMplsRoutes()}
 }
 
 func routesThrift(routes []msg.Route) []*network.UnicastRoute {
@@ -167,5 +183,30 @@ func routeThrift(r msg.Route) *network.UnicastRoute {
 		}
 		t.NextHops[i] = hop
 	}
+	if r.CounterID != "" {
+		t.CounterID = new(network.RouteCounterID(r.CounterID))
+	}
 	return t
+}
+
+func prefixesThrift(list []netip.Prefix) []*network.IpPrefix {
+	out := make([]*network.IpPrefix, len(list))
+	for i, p := range list {
+		out[i] = lsdb.Prefix(p)
+	}
+	return out
+}
+
+func perfEvents(events []lsdb.PerfEvent) []*types.PerfEvent {
+	out := make([]*types.PerfEvent, len(events))
+	for i, e := range events {
+		out[i] = &types.PerfEvent{NodeName: e.Node, EventDescr: e.Description, UnixTs: e.UnixMillis}
+	}
+	return out
+}
+
+// changes returns what an update changes, sorted by prefix.
+func changes(u msg.RouteUpdate) (update []msg.Route, del []netip.Prefix) {
+	update = slices.SortedFunc(maps.Values(u.Update), func(a, b msg.Route) int { return a.Prefix.Compare(b.Prefix) })
+	return update, slices.SortedFunc(maps.Keys(u.Delete), netip.Prefix.Compare)
 }

@@ -22,7 +22,7 @@ func (c *Ctrl) topology(ctx context.Context, areas []string) (map[string][]lsdb.
 
 // GetDecisionAdjacencyDbs returns the adjacency databases of the only area by node.
 func (c *Ctrl) GetDecisionAdjacencyDbs(ctx context.Context) (types.AdjDbs, error) {
-	if _, err := c.singleArea(); err != nil {
+	if _, err := c.singleArea("getDecisionAdjacencyDbs"); err != nil {
 		return nil, openrError(err)
 	}
 	areas, err := c.topology(ctx, nil)
@@ -77,35 +77,22 @@ func selectAreas(filter *openrctrl.AdjacenciesFilter) []string {
 	return filter.SelectAreas
 }
 
-// GetDrainState says how a node is drained, in any area, and over which of its interfaces no transit traffic goes. An
-// unknown node is not drained.
+// GetDrainState says how a node is drained, in any area, over which of its interfaces no transit traffic goes, and over
+// which it would rather have none. An unknown node is not drained; "" is this node.
 func (c *Ctrl) GetDrainState(ctx context.Context, node string) (*types.OpenrDrainState, error) {
-	areas, err := c.topology(ctx, nil)
+	s, err := ask(ctx, "decision", func(ctx context.Context) (decision.DrainState, error) { return c.Decision.DrainState(ctx, node) })
 	if err != nil {
 		return nil, err
 	}
 	state := types.DrainState_UNDRAINED
-	links := map[string]bool{}
-	for _, dbs := range areas {
-		for _, db := range dbs {
-			if db.Node != node {
-				continue
-			}
-			switch {
-			case db.Overloaded:
-				state = types.DrainState_HARD_DRAINED
-			case db.MetricIncrement > 0 && state != types.DrainState_HARD_DRAINED:
-				state = types.DrainState_SOFT_DRAINED
-			}
-			for _, a := range db.Adjacencies {
-				if a.Overloaded {
-					links[a.IfName] = true
-				}
-			}
-		}
+	switch {
+	case s.Hard:
+		state = types.DrainState_HARD_DRAINED
+	case s.Soft:
+		state = types.DrainState_SOFT_DRAINED
 	}
 	return &types.OpenrDrainState{
-		DrainState: &state, DrainedInterfaces: append([]string{}, slices.Sorted(maps.Keys(links))...), SoftDrainedInterfaces: []string{},
+		DrainState: &state, DrainedInterfaces: append([]string{}, s.HardInterfaces...), SoftDrainedInterfaces: append([]string{}, s.SoftInterfaces...),
 	}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 //
 // Errors: ErrUnknownArea; ctx's error or queue.ErrStopped if the store did not get to it.
 func (k *KvStore) Set(ctx context.Context, area string, set KeySet) (map[string]NoMergeReason, error) {
+	received := time.Now()
 	vals := make(map[string]lsdb.Value, len(set.KeyVals))
 	for key, v := range set.KeyVals {
 		if v.HasData() {
@@ -25,7 +26,7 @@ func (k *KvStore) Set(ctx context.Context, area string, set KeySet) (map[string]
 	set.KeyVals = vals
 	var reasons map[string]NoMergeReason
 	err := k.ask(ctx, func() (err error) {
-		reasons, err = k.core.set(time.Now(), area, set)
+		reasons, err = k.core.receive(time.Now(), received, area, set)
 		return err
 	})
 	return reasons, err
@@ -53,7 +54,7 @@ func (k *KvStore) Get(ctx context.Context, area string, keys []string) (map[stri
 }
 
 // Dump answers a dump, or with p.Hashes the first leg of a full synchronization. The Data of the answer is shared with the
-// store: do not change it. Errors as Set.
+// store: do not change it. Many dumps of many keys take turns. Errors as Set.
 func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnswer, error) {
 	f, err := newFilter(p)
 	if err != nil {
@@ -70,12 +71,15 @@ func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnsw
 		} else {
 			k.opts.Counters.Count(cntCmdKeyDump)
 		}
+		if p.Hashes != nil {
+			a.answered(time.Now(), p.SenderID)
+		}
 		s = a.table.snapshot()
 		return nil
 	})
 	answer := SyncAnswer{Area: area}
 	if err == nil {
-		answer.KeyVals, answer.ToBeUpdated = s.dump(time.Now(), f, p)
+		err = k.dumping(ctx, s.n, p.Hashes != nil, func() { answer.KeyVals, answer.ToBeUpdated = s.dump(time.Now(), f, p) })
 	}
 	return answer, err
 }
@@ -101,7 +105,7 @@ func (k *KvStore) Summary(ctx context.Context) ([]AreaSummary, error) {
 	err := k.ask(ctx, func() error {
 		for _, id := range k.core.order {
 			a := k.core.areas[id]
-			out = append(out, AreaSummary{Area: id, Peers: a.statuses(time.Now()), Keys: len(a.table.entries), Bytes: a.table.bytes()})
+			out = append(out, AreaSummary{Area: id, Peers: a.statuses(time.Now()), Keys: len(a.table.entries), Bytes: a.table.size})
 		}
 		return nil
 	})

@@ -1,7 +1,6 @@
 package kvstore
 
 import (
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,17 +30,20 @@ type area struct {
 }
 
 func newArea(c *core, id string, now time.Time) *area {
-	return &area{
+	a := &area{
 		c: c, id: id, kind: areaType(id), table: newTable(c.cfg.TTLDecrement), own: newOwn(c.node, c.cfg.KeyTTL), peers: map[string]*peer{},
 		awaited: map[string]bool{}, parallelSyncs: minParallelSyncs, bucket: newBucket(c.cfg.FloodRate, c.cfg.FloodBurst, now),
 	}
+	a.table.changes = &c.changes
+	return a
 }
 
 // origin is where values come from.
 type origin struct {
-	local  bool     // this node's own keys
-	sender string   // else the node that handed them over; empty if a client did
-	path   []string // the nodes that have them already
+	local  bool      // this node's own keys
+	sender string    // else the node that handed them over; empty if a client did
+	path   []string  // the nodes that have them already
+	at     time.Time // when they came; zero for own keys
 }
 
 // merge brings values into the table, and what they change to the local modules and to the peers.
@@ -55,7 +57,7 @@ func (a *area) merge(now time.Time, vals map[string]lsdb.Value, from origin) mer
 	if len(r.updated) == 0 {
 		return r
 	}
-	a.c.out.publish(a.id, r.updated, nil)
+	a.c.publish(now, a, r.updated, nil, from.path)
 	for i := range r.updated {
 		if key, v := r.updated[i].key, &r.updated[i].value; a.own.defend(now, key, *v) {
 			a.c.counters.Count(cntDefended)
@@ -91,32 +93,9 @@ func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
 	}
 }
 
-// enqueue notes changed keys for all peers that may not have them. What the sender itself has sent no longer waits for it.
-func (a *area) enqueue(updated []change, from origin) {
-	if len(a.peers) == 0 {
-		return
-	}
-	path := append(slices.Clone(from.path), a.c.node)
-	for name, p := range a.peers {
-		if name == from.sender || slices.Contains(from.path, name) {
-			for i := range updated {
-				p.pending.drop(updated[i].key, updated[i].value.HasData())
-			}
-			continue
-		}
-		if p.state == PeerIdle {
-			continue // the digest will tell
-		}
-		p.pending.expect(len(updated))
-		for i := range updated {
-			p.pending.add(updated[i].key, updated[i].value.HasData(), path, a.c.node)
-		}
-	}
-	a.changed = true
-}
-
 // settle does what is due and sends what can be sent.
 func (a *area) settle(now time.Time) {
+	a.table.watched = a.c.watched.Load() > 0
 	if vals := a.own.due(now, a.table.get); len(vals) > 0 {
 		for key, reason := range a.merge(now, vals, origin{local: true}).reasons {
 			a.c.log.Warn("own key not stored", zap.String("area", a.id), zap.String("key", key), zap.Stringer("reason", reason))
@@ -127,9 +106,9 @@ func (a *area) settle(now time.Time) {
 	}
 	if gone := a.table.expire(now); len(gone) > 0 {
 		a.c.counters.Sum(cntExpiredKeyVals, int64(len(gone)))
-		a.c.out.publish(a.id, nil, gone)
-		for _, key := range gone[:min(len(gone), maxExpireEvents)] {
-			a.c.events.Add(evKeyExpire, map[string]string{"area": "[Area " + a.id + "] ", "key": key}, nil)
+		a.c.publish(now, a, nil, gone, nil)
+		for _, r := range gone[:min(len(gone), maxExpireEvents)] {
+			a.c.events.Add(evKeyExpire, map[string]string{"area": "[Area " + a.id + "] ", "key": r.key}, nil)
 		}
 	}
 	a.startSyncs(now)
@@ -139,75 +118,28 @@ func (a *area) settle(now time.Time) {
 // maxExpireEvents bounds how many of the keys that expire at one moment are named in the event log.
 const maxExpireEvents = 100
 
-// flood sends what waits for each peer that is not busy.
-func (a *area) flood(now time.Time) {
-	if a.changed || a.held && !now.Before(a.heldUntil) {
-		ok := true
-		if !a.held || !now.Before(a.heldUntil) {
-			ok, a.heldUntil = a.bucket.take(now)
-			a.held = !ok
-		}
-		if a.held && a.changed {
-			a.c.counters.Count(cntSuppressed)
-		}
-		a.changed = false
+// requestSize guesses the bytes that a job sends.
+func (j *job) requestSize() int {
+	if j.set != nil {
+		return j.set.size
 	}
-	for _, p := range a.peers {
-		if p.state != PeerInitialized || p.busy || len(p.pending.keys) == 0 || a.held && !p.finalize {
-			continue
-		}
-		kind := jobFlood
-		if p.finalize {
-			kind = jobFinalize
-		}
-		set := KeySet{KeyVals: a.batch(now, &p.pending), NodeIDs: p.pending.path, SenderID: a.c.node, Timestamp: now}
-		if len(p.pending.keys) == 0 {
-			p.finalize = false
-			p.pending.clear()
-		}
-		if len(set.KeyVals) == 0 {
-			continue
-		}
-		if kind == jobFlood {
-			a.c.counters.Sum(cntFloodKeyVals, int64(len(set.KeyVals)))
-		}
-		a.send(p, job{kind: kind, set: set})
-	}
+	return j.mine.digestSize()
 }
 
-// maxBatch bounds the size of one flood message, in bytes; what does not fit goes into the next one.
-const maxBatch = 4 << 20
-
-// batch takes keys out of what waits and returns their present values, with the TTLs to send.
-func (a *area) batch(now time.Time, q *pending) map[string]lsdb.Value {
-	vals := make(map[string]lsdb.Value, len(q.keys))
-	size := 0
-	for key, withData := range q.keys {
-		if size > maxBatch {
-			break
-		}
-		delete(q.keys, key)
-		e := a.table.entries[key]
-		if e == nil {
-			continue // expired meanwhile; the peer's own countdown sees to it
-		}
-		v, ok := a.table.outgoing(now, e, aboutToExpire)
-		if !ok {
-			continue
-		}
-		if !withData {
-			v = v.WithoutData()
-			v.Hash, v.HasHash = Hash(v.Version, v.Originator, nil), true
-		}
-		vals[key] = v
-		size += len(key) + len(v.Originator) + len(v.Data) + 48
-	}
-	return vals
-}
-
+// send has a job carried out in the peer's session.
 func (a *area) send(p *peer, j job) {
-	j.session, j.area = p.session, a.id
-	p.busy = true
+	j.session, j.area, j.round = p.session, a.id, p.round
+	size := j.requestSize()
+	for _, f := range p.flying {
+		size += f.size
+	}
+	j.timeout = requestTimeout + sendingTime(size)
+	if j.set != nil {
+		p.flying = append(p.flying, j.set)
+	} else {
+		p.busy = true
+		j.timeout += syncTime + p.patience
+	}
 	a.c.out.jobs = append(a.c.out.jobs, j)
 }
 

@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"maps"
+	"strconv"
 	"testing"
 	"time"
 
@@ -63,6 +64,21 @@ func BenchmarkSetOne(b *testing.B) {
 func BenchmarkSnapshot100k(b *testing.B) {
 	tb := merged(benchValues())
 	for b.Loop() {
+		tb.snapshot()
+	}
+}
+
+// BenchmarkSnapshotOfMany is what a dump of a million keys costs the owner's goroutine when the store changes between any
+// two dumps; the change is included.
+func BenchmarkSnapshotOfMany(b *testing.B) {
+	tb := newTable(time.Millisecond)
+	vals := map[string]lsdb.Value{}
+	for i := range 1000000 {
+		vals[strconv.Itoa(i)] = val(1, "a", "x")
+	}
+	tb.merge(start, vals, "", nil)
+	for i := 0; b.Loop(); i++ {
+		tb.merge(start, one(strconv.Itoa(i*7919%1000000), val(int64(i+2), "a", "x")), "", nil)
 		tb.snapshot()
 	}
 }

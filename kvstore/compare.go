@@ -3,6 +3,8 @@ package kvstore
 import (
 	"bytes"
 	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	"openr/lsdb"
@@ -46,30 +48,35 @@ func betterOf(c int) comparison {
 // difference compares my values with the asker's digest. It returns what to send to the asker, and the keys to ask from
 // it; a key of which nobody can tell who has the better value is in both (Open/R kvstore/KvStoreUtil.cpp,
 // dumpDifference). toBeUpdated is never nil.
-func difference(mine []item, digest map[string]lsdb.Value) (send []item, toBeUpdated []string) {
+func difference(mine []*item, digest map[string]lsdb.Value) (send []*item, toBeUpdated []string) {
 	toBeUpdated = []string{}
 	common := 0
-	for i := range mine {
-		theirs, ok := digest[mine[i].key]
+	for _, it := range mine {
+		theirs, ok := digest[it.key]
 		if !ok {
-			send = append(send, mine[i])
+			send = append(send, it)
 			continue
 		}
 		common++
-		c := compareValues(mine[i].value, theirs)
+		c := compareValues(it.value, theirs)
 		if c == first || c == unknown {
-			send = append(send, mine[i])
+			send = append(send, it)
 		}
 		if c == second || c == unknown {
-			toBeUpdated = append(toBeUpdated, mine[i].key)
+			toBeUpdated = append(toBeUpdated, it.key)
 		}
 	}
 	if common == len(digest) {
 		return send, toBeUpdated // the asker has no key that I do not have
 	}
-	known := make(map[string]bool, len(mine))
-	for i := range mine {
-		known[mine[i].key] = true
+	if common == 0 {
+		return send, slices.AppendSeq(slices.Grow(toBeUpdated, len(digest)), maps.Keys(digest))
+	}
+	known := make(map[string]bool, common)
+	for _, it := range mine {
+		if _, ok := digest[it.key]; ok {
+			known[it.key] = true
+		}
 	}
 	for key := range digest {
 		if !known[key] {

@@ -3,6 +3,7 @@ package kvstore
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,8 +32,12 @@ type core struct {
 	synced      bool // KVSTORE_SYNCED
 	adjSynced   bool // ADJACENCY_DB_SYNCED
 	adjDeadline time.Time
+	checkTTLAt  time.Time // when to look at the lifetimes of the peers' adjacencies
 
-	out effects
+	changes uint64        // counts merges and expirations
+	watched atomic.Int32  // how many want to be told of changes beside the modules (feed.go); changed from any goroutine
+	slowest time.Duration // longest that a change has taken from a peer to the next
+	out     effects
 }
 
 type peerRef struct {
@@ -44,7 +49,7 @@ type peerRef struct {
 func newCore(o Options, now time.Time) *core {
 	c := &core{
 		node: o.Config.NodeName, cfg: withDefaults(o.Config.KvStore), log: o.Log, counters: o.Counters, events: o.Events,
-		areas: map[string]*area{}, order: slices.Sorted(slices.Values(o.Config.AreaIDs())), sessions: map[uint64]*peerRef{},
+		checkTTLAt: now.Add(checkTTLInterval), areas: map[string]*area{}, order: slices.Sorted(slices.Values(o.Config.AreaIDs())), sessions: map[uint64]*peerRef{},
 	}
 	if c.log == nil {
 		c.log = zap.NewNop()
@@ -125,8 +130,8 @@ func (c *core) keyRequests(now time.Time, r msg.KeyRequests) {
 		}
 		switch req.Op {
 		case msg.KeyPersist:
-			if e := a.table.entries[k.Key]; e != nil && !a.own.has(k.Key) {
-				a.table.expiry.drop(&e.expiry) // it is this node that keeps it alive from here on
+			if !a.own.has(k.Key) {
+				a.table.hold(k.Key) // it is this node that keeps it alive from here on
 			}
 			a.own.persist(now, k.Key, req.Data, stored)
 		case msg.KeyClear:
@@ -150,6 +155,11 @@ func (c *core) keyRequests(now time.Time, r msg.KeyRequests) {
 
 // set handles a set of values from a peer or a client. The caller has recomputed the hashes.
 func (c *core) set(now time.Time, areaID string, s KeySet) (map[string]NoMergeReason, error) {
+	return c.receive(now, now, areaID, s)
+}
+
+// receive is set for a set that came at an earlier time.
+func (c *core) receive(now, received time.Time, areaID string, s KeySet) (map[string]NoMergeReason, error) {
 	a, err := c.area(areaID, "setKvStoreKeyVals")
 	if err != nil {
 		return nil, err
@@ -167,7 +177,7 @@ func (c *core) set(now time.Time, areaID string, s KeySet) (map[string]NoMergeRe
 	if len(path) > maxPath || slices.ContainsFunc(path, func(node string) bool { return len(node) > maxOriginatorLen }) {
 		path = nil // no network is that wide, no name that long; the merge rule ends loops without it, too
 	}
-	r := a.merge(now, s.KeyVals, origin{sender: s.sender(), path: path})
+	r := a.merge(now, s.KeyVals, origin{sender: s.sender(), path: path, at: received})
 	if r.resync {
 		a.disagree(now, s.sender())
 	}
@@ -195,6 +205,10 @@ func (c *core) tick(now time.Time) { c.settle(now) }
 func (c *core) settle(now time.Time) {
 	for _, id := range c.order {
 		c.areas[id].settle(now)
+	}
+	if !now.Before(c.checkTTLAt) {
+		c.checkTTLAt = now.Add(checkTTLInterval)
+		c.checkTTLs()
 	}
 	c.checkSynced()
 	c.checkAdjSynced(now)
@@ -232,9 +246,46 @@ func (c *core) checkAdjSynced(now time.Time) {
 	c.out.reached = append(c.out.reached, monitor.AdjacencyDBSynced)
 }
 
+// checkTTLInterval is how often the lifetimes of the peers' adjacencies are looked at (Open/R kvstore/KvStore-inl.h,
+// checkKeyTtl).
+const checkTTLInterval = 5 * time.Minute
+
+// checkTTLs counts the adjacencies of peers that are not refreshed as they should be.
+func (c *core) checkTTLs() {
+	for id, a := range c.areas {
+		short := int64(0)
+		for name := range a.peers {
+			if v, ok := a.table.get(lsdb.AdjKey(name)); ok && v.TTL != lsdb.TTLInfinite && v.TTL < c.cfg.KeyTTL.Milliseconds()/2 {
+				short++
+			}
+		}
+		c.counters.Sum(cntNumExpiringIn+id, short)
+	}
+}
+
+// publish tells the modules, and whoever watches, of changes. path is the way that the values came.
+func (c *core) publish(now time.Time, a *area, changes []change, gone []removal, path []string) {
+	c.out.publish(a.id, changes, gone)
+	if c.watched.Load() > 0 {
+		c.out.batches = append(c.out.batches, batch{
+			n: c.changes, area: a.id, at: now, decrement: a.table.decrement, changes: changes, gone: gone, path: append(slices.Clone(path), c.node),
+		})
+	}
+}
+
+// advertised counts how long changes took from their arrival to the next peer.
+func (c *core) advertised(took time.Duration) {
+	c.counters.Avg(cntRecvToAdvertise, took.Milliseconds())
+	if took > c.slowest {
+		c.slowest = took
+		c.counters.Set(cntRecvToAdvertiseMax, took.Milliseconds())
+	}
+}
+
 // next returns when tick is to be called if nothing else happens; the zero Time if never.
 func (c *core) next(now time.Time) time.Time {
 	var at earliest
+	at.add(c.checkTTLAt)
 	if !c.adjSynced {
 		at.add(c.adjDeadline)
 	}
@@ -262,7 +313,7 @@ func (c *core) gauges() {
 	if !changed {
 		return
 	}
-	keys, peers, flood := 0, 0, 0
+	keys, expiring, peers, flood := 0, 0, 0, 0
 	byType := map[string]*[PeerInitialized + 1]int{}
 	for id, a := range c.areas {
 		if byType[a.kind] == nil {
@@ -275,7 +326,10 @@ func (c *core) gauges() {
 		keys, peers, flood = keys+a.shown.keys, peers+len(a.peers), flood+initialized
 		c.counters.Set(cntNumFloodPeersIn+id, int64(initialized))
 		c.counters.Set(cntTTLQueueSize+id, int64(a.shown.expiring))
+		c.counters.Set(cntTTLHandles+id, int64(a.shown.expiring))
+		expiring += a.shown.expiring
 	}
+	c.counters.Set(cntNumExpiring, int64(expiring))
 	c.counters.Set(cntNumKeys, int64(keys))
 	c.counters.Set(cntNumPeers, int64(peers))
 	c.counters.Set(cntNumFloodPeers, int64(flood))

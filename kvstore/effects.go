@@ -11,9 +11,10 @@ import (
 // effects is what the core wants done outside of it. It is collected during an event and carried out after.
 type effects struct {
 	publication msg.Publication // empty: nothing to publish
+	batches     []batch         // the same for those who watch, change by change
 	opened      []session       // peers to keep a goroutine for
 	closed      []uint64        // sessions that are over
-	jobs        []job           // requests to send, at most one for each session at a time
+	jobs        []job           // requests to send
 	reached     []monitor.Stage
 }
 
@@ -35,36 +36,38 @@ const (
 // job is a request to send in a session.
 type job struct {
 	session uint64
+	round   uint64 // when one fails, all others of the same round are given up
 	area    string
 	kind    jobKind
+	timeout time.Duration
 	asker   string   // for jobSync: this node
 	mine    snapshot // for jobSync: what this node has
-	set     KeySet   // for the others
+	again   bool     // for jobSync: the second look of a synchronized peer
+	set     *Flood   // for the others
 }
 
-// digest returns the parameters of the first leg of a full synchronization.
-func (j job) digest() DumpParams {
-	return DumpParams{Hashes: j.mine.digest(), IgnoreTTL: true, SenderID: j.asker}
-}
+// digest returns what is sent in the first leg of a full synchronization.
+func (j job) digest() Digest { return Digest{asker: j.asker, mine: j.mine} }
 
 // result is how a job ended. Each job has exactly one, unless its session is closed.
 type result struct {
 	job     job
 	answer  SyncAnswer // of jobSync, if err is nil
 	err     error
+	link    Link // how the peer was reached
 	dialled bool // a connection was made for it
 	refused bool // err is from connecting
 	took    time.Duration
 }
 
 // publish adds changes of an area to what is told to the modules.
-func (e *effects) publish(area string, changes []change, expired []string) {
-	next := msg.Publication{KeyVals: make(map[msg.AreaKey]lsdb.Value, len(changes)), Expired: make(map[msg.AreaKey]bool, len(expired))}
+func (e *effects) publish(area string, changes []change, gone []removal) {
+	next := msg.Publication{KeyVals: make(map[msg.AreaKey]lsdb.Value, len(changes)), Expired: make(map[msg.AreaKey]bool, len(gone))}
 	for i := range changes {
 		next.KeyVals[msg.AreaKey{Area: area, Key: changes[i].key}] = changes[i].value
 	}
-	for _, key := range expired {
-		next.Expired[msg.AreaKey{Area: area, Key: key}] = true
+	for i := range gone {
+		next.Expired[msg.AreaKey{Area: area, Key: gone[i].key}] = true
 	}
 	if e.publication.KeyVals == nil {
 		next.Synced = e.publication.Synced

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"openr/config"
 	"openr/lsdb"
@@ -20,7 +23,7 @@ func (b *bench) to(e effects) map[string]KeySet {
 		if j.kind == jobSync {
 			b.t.Fatalf("unexpected full sync")
 		}
-		out[b.sessions[j.session].name] = j.set
+		out[b.sessions[j.session].name] = j.set.KeySet
 	}
 	return out
 }
@@ -31,6 +34,249 @@ func newFloodBench(t *testing.T, kv config.KvStore, peers ...string) *bench {
 		b.addPeer(p)
 	}
 	return b
+}
+
+// with gives all peers a connection that carries n floods at a time.
+func (b *bench) with(n int) *bench {
+	for _, p := range b.areas["0"].peers {
+		p.window = n
+	}
+	return b
+}
+
+func TestPeersShareOneFlood(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q", "r").with(4)
+	jobs := b.receive("x", "k", val(1, "x", "1")).jobs
+	if len(jobs) != 3 || jobs[0].set != jobs[1].set || jobs[1].set != jobs[2].set || jobs[0].set.call() != jobs[1].set.call() {
+		t.Fatalf("jobs %+v", jobs)
+	}
+	// Peers that are full keep what waits, together, while the one that is not goes on.
+	free := b.areas["0"].peers["q"].session
+	for i := range 10 {
+		for _, j := range b.receive("x", fmt.Sprint("k", i), val(1, "x", "1")).jobs {
+			if j.session == free {
+				b.done(b.now, result{job: j, link: Link{Window: 4}})
+			}
+		}
+	}
+	p, q, r := b.areas["0"].peers["p"], b.areas["0"].peers["q"], b.areas["0"].peers["r"]
+	if p.pending == nil || p.pending != r.pending || p.pending.peers != 2 || len(p.pending.keys) != 7 || q.pending != nil || len(p.flying) != 4 {
+		t.Errorf("p %+v, q %+v, r %+v", p.pending, q.pending, r.pending)
+	}
+	// What one of them sends itself no longer waits for it alone.
+	b.receive("p", "k9", val(2, "p", "2"))
+	if p.pending == r.pending || p.pending.peers != 1 || r.pending.peers != 1 || len(p.pending.keys) != 6 || len(r.pending.keys) != 7 {
+		t.Errorf("p %+v, r %+v", p.pending, r.pending)
+	}
+}
+
+func TestFloodsArePipelinedWithABound(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p").with(maxFlying)
+	var flying []job
+	for i := range 3 * maxFlying {
+		flying = append(flying, b.receive("x", fmt.Sprint("k", i), val(1, "x", "1")).jobs...)
+	}
+	if len(flying) != maxFlying {
+		t.Fatalf("%d floods on their way, want %d", len(flying), maxFlying)
+	}
+	b.done(b.now, result{job: flying[7], link: Link{Window: maxFlying}})
+	if e := b.take(); len(e.jobs) != 1 || len(e.jobs[0].set.KeyVals) != 2*maxFlying {
+		t.Errorf("after an answer: %+v", e.jobs)
+	}
+	// Large ones are bounded by their size.
+	b = newFloodBench(t, config.KvStore{}, "p").with(maxFlying)
+	vals := map[string]lsdb.Value{}
+	for i := range 40 {
+		vals[fmt.Sprint("k", i)] = lsdb.Value{Version: 1, Originator: "x", Data: make([]byte, 1<<20), TTL: lsdb.TTLInfinite}
+	}
+	if _, err := b.set(b.now, "0", KeySet{KeyVals: vals, NodeIDs: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := b.take().jobs
+	if len(jobs) < 2 || len(jobs) > 3 {
+		t.Errorf("%d floods of 4 MiB on their way", len(jobs))
+	}
+	if jobs[1].timeout <= jobs[0].timeout || jobs[0].timeout <= requestTimeout {
+		t.Errorf("time-outs %v, %v", jobs[0].timeout, jobs[1].timeout)
+	}
+}
+
+func TestRefreshDoesNotOvertakeItsValue(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p").with(maxFlying)
+	first := b.receive("x", "k", withTTL(val(1, "x", "1"), 60000, 0)).jobs
+	if e := b.receive("x", "k", withTTL(val(1, "x", "-"), 60000, 1)); len(e.jobs) > 0 {
+		t.Fatal("a refresh beside its value")
+	}
+	b.done(b.now, result{job: first[0], link: Link{Window: maxFlying}})
+	refresh := b.take().jobs
+	if len(refresh) != 1 || refresh[0].set.KeyVals["k"].HasData() {
+		t.Fatalf("jobs %+v", refresh)
+	}
+	if e := b.receive("x", "k", withTTL(val(2, "x", "2"), 60000, 0)); len(e.jobs) > 0 {
+		t.Fatal("a new version beside the refresh of the old one")
+	}
+	b.done(b.now, result{job: refresh[0], link: Link{Window: maxFlying}})
+	if e := b.take(); len(e.jobs) != 1 {
+		t.Fatalf("jobs %+v", e.jobs)
+	}
+	if e := b.receive("x", "k", withTTL(val(3, "x", "3"), 60000, 0)); len(e.jobs) != 1 {
+		t.Error("a better value has to wait for the worse one")
+	}
+}
+
+func TestOneFailureOfManyFloods(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p").with(maxFlying)
+	var flying []job
+	for i := range 5 {
+		flying = append(flying, b.receive("x", fmt.Sprint("k", i), val(1, "x", "1")).jobs...)
+	}
+	p := b.areas["0"].peers["p"]
+	for i, j := range flying {
+		b.done(b.now, result{job: j, err: errors.New("connection reset")})
+		if e := b.take(); p.state != PeerIdle || p.quick != 1 || len(e.jobs) > 0 {
+			t.Fatalf("after %d failures: %v, %d quick retries, jobs %+v", i+1, p.state, p.quick, e.jobs)
+		}
+	}
+	if e := b.sleep(quickRetries[0]); len(e.jobs) != 1 || e.jobs[0].kind != jobSync {
+		t.Errorf("jobs %+v", e.jobs)
+	}
+}
+
+func TestUnansweredSyncMakesTheNextMorePatient(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p")
+	p := b.areas["0"].peers["p"]
+	b.areas["0"].failed(b.now, "p", p, result{job: job{kind: jobFlood}, err: errors.New("reset")})
+	var timeouts []time.Duration
+	for range 8 {
+		b.now = p.retryAt
+		b.tick(b.now)
+		j := b.take().jobs[0]
+		timeouts = append(timeouts, j.timeout)
+		b.done(b.now, result{job: j, err: fmt.Errorf("sync: %w", os.ErrDeadlineExceeded)})
+	}
+	for i, want := range []time.Duration{225, 425, 625, 1025, 1025, 1025, 1025, 1025} {
+		if want *= 100 * time.Millisecond; timeouts[i] != want {
+			t.Errorf("time-outs %v", timeouts)
+			break
+		}
+	}
+}
+
+// What a peer gets in answer to its own synchronization is not sent to it in the third leg as well, but looked after.
+func TestThirdLegLeavesOutWhatWasAnswered(t *testing.T) {
+	for _, arrived := range []bool{true, false} {
+		b := newBench(t, config.KvStore{})
+		vals, names := map[string]lsdb.Value{}, []string{"late"}
+		for i := range manyKeys {
+			names = append(names, fmt.Sprint("k", i))
+			vals[names[i+1]] = val(1, "x", "1")
+		}
+		if _, err := b.set(b.now, "0", KeySet{KeyVals: vals}); err != nil {
+			t.Fatal(err)
+		}
+		b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p"}}})
+		sync := b.take().jobs[0]
+		b.areas["0"].answered(b.now, "p")
+		b.receive("x", "late", val(1, "x", "1"))
+		b.done(b.now, result{job: sync, answer: SyncAnswer{ToBeUpdated: names}})
+		e := b.take()
+		if len(e.jobs) != 1 || len(e.jobs[0].set.KeyVals) != 1 || b.areas["0"].peers["p"].state != PeerInitialized {
+			t.Fatalf("third leg %+v", e.jobs)
+		}
+		b.done(b.now, result{job: e.jobs[0]})
+		e = b.sleep(secondLook)
+		if len(e.jobs) != 1 || e.jobs[0].kind != jobSync || b.areas["0"].peers["p"].state != PeerInitialized {
+			t.Fatalf("second look %+v", e.jobs)
+		}
+		if arrived {
+			names = []string{}
+		}
+		b.done(b.now, result{job: e.jobs[0], answer: SyncAnswer{ToBeUpdated: names}})
+		sent := 0
+		for _, s := range b.answer(b.take()) {
+			sent += len(s.KeyVals)
+		}
+		if sent != len(names) || b.areas["0"].peers["p"].flaps != 0 {
+			t.Errorf("%d keys sent, want %d; flaps %d", sent, len(names), b.areas["0"].peers["p"].flaps)
+		}
+		if e := b.sleep(time.Minute); len(e.jobs) > 0 {
+			t.Errorf("it goes on: %+v", e.jobs)
+		}
+	}
+}
+
+// Whatever changes, and in whatever order and time the floods arrive, the peers end up with what the store has.
+func TestPipelinedFloodsLoseNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		names := []string{"p", "q", "r", "s"}
+		b := newFloodBench(t, config.KvStore{}, names...)
+		stores, flying := map[uint64]*table{}, []job{}
+		for _, name := range names {
+			p := b.areas["0"].peers[name]
+			p.window = rapid.IntRange(1, 4).Draw(rt, "window")
+			stores[p.session] = newTable(time.Millisecond)
+		}
+		collect := func() {
+			for _, j := range b.take().jobs {
+				if j.kind == jobSync {
+					rt.Fatal("stores have been found to differ")
+				}
+				flying = append(flying, j)
+			}
+		}
+		deliver := func() {
+			i := rapid.IntRange(0, len(flying)-1).Draw(rt, "which")
+			j := flying[i]
+			flying = slices.Delete(flying, i, i+1)
+			r := stores[j.session].merge(b.now, j.set.KeyVals, j.set.sender(), nil)
+			for key, v := range j.set.KeyVals {
+				if reason := r.reasons[key]; !v.HasData() && (r.resync || reason == ReasonInconsistency) {
+					rt.Fatalf("refresh of %s came before its value", key)
+				}
+			}
+			p := b.sessions[j.session].peer
+			b.done(b.now, result{job: j, link: Link{Window: max(p.window, 1)}})
+			collect()
+		}
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			if len(flying) > 0 && rapid.Bool().Draw(rt, "deliver") {
+				deliver()
+				continue
+			}
+			set := KeySet{KeyVals: drawSet(rt), NodeIDs: []string{rapid.SampledFrom(append(names, "x")).Draw(rt, "from")}}
+			for key, v := range set.KeyVals {
+				// One originator does not write two contents of one version; a refresh could not tell them apart.
+				v.Data = fmt.Append(nil, v.Originator, v.Version)
+				set.KeyVals[key] = v
+				if mine := b.stored(key); mine.Version > 0 && rapid.Bool().Draw(rt, "refresh") {
+					v = mine.WithoutData()
+					v.TTLVersion++
+					set.KeyVals[key] = v
+				}
+			}
+			if p := b.areas["0"].peers[set.NodeIDs[0]]; p != nil { // it has what it sends
+				refreshed := stores[p.session].merge(b.now, set.KeyVals, "", nil)
+				for key := range refreshed.reasons {
+					delete(set.KeyVals, key)
+				}
+			}
+			if _, err := b.set(b.now, "0", set); err != nil {
+				rt.Fatal(err)
+			}
+			collect()
+		}
+		for len(flying) > 0 {
+			deliver()
+		}
+		for session, store := range stores {
+			for key, e := range b.areas["0"].table.entries {
+				got, _ := store.get(key)
+				if !got.SameContent(e.value) || got.TTLVersion != e.value.TTLVersion {
+					rt.Fatalf("%s has %+v for %s, the store has %+v", b.sessions[session].name, got, key, e.value)
+				}
+			}
+		}
+	})
 }
 
 func TestFloodSkipsWhoHasSeenIt(t *testing.T) {
@@ -125,7 +371,7 @@ func TestThirdLegCarriesWhatChangedMeanwhile(t *testing.T) {
 	b.receive("", "expiring", withTTL(val(1, "x", "1"), 400, 0))
 	b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p"}}})
 	e := b.take()
-	if d := e.jobs[0].digest(); len(d.Hashes) != 2 || d.Hashes["asked"].HasData() || !d.Hashes["asked"].HasHash || d.SenderID != "me" || !d.IgnoreTTL {
+	if d := e.jobs[0].digest().Params(); len(d.Hashes) != 2 || d.Hashes["asked"].HasData() || !d.Hashes["asked"].HasHash || d.SenderID != "me" || !d.IgnoreTTL {
 		t.Errorf("digest %+v", d)
 	}
 	if e := b.receive("x", "meanwhile", val(1, "x", "1")); len(e.jobs) > 0 {

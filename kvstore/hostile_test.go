@@ -151,7 +151,7 @@ func TestSnapshotStandsStill(t *testing.T) {
 	tb := merged(one("k", val(1, "a", "1")), one("old", val(1, "a", "1")))
 	s := tb.snapshot()
 	tb.merge(start, one("k", val(2, "a", "2")), "", nil)
-	delete(tb.entries, "old")
+	tb.remove("old")
 	vals, _ := s.dump(start, filter{}, DumpParams{})
 	if len(vals) != 2 || vals["k"].Version != 1 {
 		t.Errorf("the snapshot became %+v", vals)

@@ -162,7 +162,7 @@ func TestDifference(t *testing.T) {
 		"better": hashed(val(1, "a", "x")), "worse": hashed(val(2, "a", "x")), "same": hashed(val(1, "a", "x")),
 		"unsure": foreign, "only-theirs": hashed(val(1, "a", "x")),
 	}
-	items, want := difference(merged(mine).snapshot().items, digest)
+	items, want := difference(slices.Collect(merged(mine).snapshot().all()), digest)
 	var send []string
 	for _, i := range items {
 		send = append(send, i.key)

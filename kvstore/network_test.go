@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -30,6 +31,8 @@ type network struct {
 	mu      sync.Mutex // guards what follows
 	nodes   map[string]*node
 	latency time.Duration
+	window  int                 // of all connections
+	jitter  bool                // requests take up to twice the latency, each its own
 	broken  map[[2]string]error // requests from the first to the second fail at once
 	silent  map[[2]string]bool  // requests from the first to the second are never answered
 	floods  map[[2]string]int   // floods delivered
@@ -51,7 +54,7 @@ type node struct {
 // runNetwork runs f with a network in virtual time.
 func runNetwork(t *testing.T, kv config.KvStore, f func(t *testing.T, n *network)) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &network{t: t, kv: kv, latency: time.Millisecond, nodes: map[string]*node{}, broken: map[[2]string]error{}, silent: map[[2]string]bool{}, floods: map[[2]string]int{}}
+		n := &network{t: t, kv: kv, latency: time.Millisecond, window: 1, nodes: map[string]*node{}, broken: map[[2]string]error{}, silent: map[[2]string]bool{}, floods: map[[2]string]int{}}
 		f(t, n)
 		for _, x := range n.nodes {
 			x.stop()
@@ -190,6 +193,9 @@ func (n *network) dialFrom(from string) DialFunc {
 func (c *memClient) reach(ctx context.Context) (*node, error) {
 	c.net.mu.Lock()
 	x, err, silent, latency := c.net.nodes[c.to], c.net.broken[[2]string{c.from, c.to}], c.net.silent[[2]string{c.from, c.to}], c.net.latency
+	if c.net.jitter {
+		latency += rand.N(latency)
+	}
 	c.net.mu.Unlock()
 	switch {
 	case silent:
@@ -204,19 +210,20 @@ func (c *memClient) reach(ctx context.Context) (*node, error) {
 	return x, nil
 }
 
-func (c *memClient) FullSync(ctx context.Context, area string, digest DumpParams) (SyncAnswer, error) {
+func (c *memClient) FullSync(ctx context.Context, area string, digest Digest) (SyncAnswer, error) {
 	x, err := c.reach(ctx)
 	if err != nil {
 		return SyncAnswer{}, err
 	}
-	a, err := x.Dump(ctx, area, DumpParamsFromThrift(DumpParamsToThrift(digest)))
+	a, err := x.Dump(ctx, area, DumpParamsFromThrift(digestToThrift(digest)))
 	if err != nil {
 		return SyncAnswer{}, err
 	}
 	return PublicationFromThrift(PublicationToThrift(a)), nil
 }
 
-func (c *memClient) Flood(ctx context.Context, area string, set KeySet) error {
+func (c *memClient) Flood(ctx context.Context, f *Flood) error {
+	area, set := f.Area, f.KeySet
 	x, err := c.reach(ctx)
 	if err != nil {
 		return err
@@ -230,6 +237,8 @@ func (c *memClient) Flood(ctx context.Context, area string, set KeySet) error {
 	_, err = x.Set(ctx, area, KeySetFromThrift(KeySetToThrift(set)))
 	return err
 }
+
+func (c *memClient) Link() Link { return Link{Window: c.net.window} }
 
 func (c *memClient) Close() error { return nil }
 
@@ -471,8 +480,7 @@ func TestResyncOnInconsistentRefresh(t *testing.T) {
 				// Damage b's store behind its back.
 				_ = b.calls.Do(context.Background(), func() {
 					table := b.core.areas["0"].table
-					table.expiry.drop(&table.entries["k"].expiry)
-					delete(table.entries, "k")
+					table.remove("k")
 					if tt.mine.Version > 0 {
 						table.merge(time.Now(), one("k", tt.mine), "", nil)
 					}
@@ -528,7 +536,7 @@ func TestSilentPeerDelaysNobody(t *testing.T) {
 		}
 		_ = hub.calls.Do(context.Background(), func() {
 			for name, p := range hub.core.areas["0"].peers {
-				if len(p.pending.keys) > 1 {
+				if p.pending != nil && len(p.pending.keys) > 1 {
 					t.Errorf("%d keys wait for %s", len(p.pending.keys), name)
 				}
 			}
@@ -643,9 +651,10 @@ func TestStoppedStoreAnswers(t *testing.T) {
 }
 
 func TestNewRefusesIncompleteOptions(t *testing.T) {
+	dial := DialThrift(ThriftOptions{})
 	good := &config.Config{NodeName: "a", Areas: []config.Area{{ID: "0"}}}
 	for _, o := range []Options{
-		{Dial: DialThrift(0)}, {Config: &config.Config{}, Dial: DialThrift(0)}, {Config: &config.Config{NodeName: "a"}, Dial: DialThrift(0)}, {Config: good},
+		{Dial: dial}, {Config: &config.Config{}, Dial: dial}, {Config: &config.Config{NodeName: "a"}, Dial: dial}, {Config: good},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("no error for %+v", o)

@@ -1,7 +1,6 @@
 package kvstore
 
 import (
-	"slices"
 	"time"
 
 	"openr/msg"
@@ -71,14 +70,24 @@ type peer struct {
 	backoff backoff
 	quick   int       // quickRetries used up
 	retryAt time.Time // in PeerIdle: when to synchronize
-	busy    bool      // a request is on its way
+	busy    bool      // a full synchronization is on its way
+	flying  []*Flood  // floods on their way
+	window  int       // how many floods may be; 0 if not yet known
+	round   uint64    // counts failures: what was sent before one is void
+	// patience is added to the time-out of a full synchronization, because an earlier one was not answered in time.
+	patience time.Duration
 
 	resync   backoff   // pauses before synchronizations that the peer causes by disagreeing
 	resynced time.Time // when the last of them began
 	again    bool      // the peer disagreed while it was being synchronized
 
-	pending  pending
-	finalize bool // the next flood ends a full synchronization
+	// What the peer has been told in answer to its own full synchronization need not be sent to it again (area.third).
+	answered     uint64    // number of changes that the last such answer covered
+	answeredAt   time.Time // when that was
+	secondLookAt time.Time // when to see whether it has arrived; zero: nothing to see
+
+	pending  *pending // nil: nothing
+	finalize bool     // the next flood ends a full synchronization
 }
 
 // to moves the peer to the state after e and reports whether the event was expected.
@@ -124,42 +133,6 @@ func (p *peer) failure(now time.Time) (wait time.Duration, first bool) {
 	p.quick++
 	return min(quickRetries[p.quick-1], p.backoff.initial), p.quick == 1
 }
-
-// pending is what waits to be flooded to a peer: names of keys, whose values are looked up when they are sent. So it
-// never holds more than one name for each key of the store, and what is sent is always the latest.
-type pending struct {
-	keys map[string]bool // true: with data; false: only the TTL has changed
-	path []string        // nodes that have seen all of these, this one last; never empty if keys is not
-}
-
-// expect makes room for n keys.
-func (q *pending) expect(n int) {
-	if len(q.keys) == 0 {
-		q.keys = make(map[string]bool, n)
-	}
-}
-
-// add notes a key that came along path.
-func (q *pending) add(key string, withData bool, path []string, me string) {
-	if q.keys == nil {
-		q.keys = map[string]bool{}
-	}
-	if len(q.keys) == 0 {
-		q.path = path
-	} else if !slices.Equal(q.path, path) {
-		q.path = []string{me}
-	}
-	q.keys[key] = q.keys[key] || withData
-}
-
-// drop forgets a key that the peer itself has sent. If what the peer sent had no data, data that waits still goes out.
-func (q *pending) drop(key string, withData bool) {
-	if waitsForData, ok := q.keys[key]; ok && (withData || !waitsForData) {
-		delete(q.keys, key)
-	}
-}
-
-func (q *pending) clear() { *q = pending{} }
 
 // bucket is a token bucket that bounds how often an area floods; rate 0 means no limit.
 type bucket struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"openr/config"
 	"openr/monitor"
@@ -38,6 +39,11 @@ type KvStore struct {
 	results chan result
 	runners map[uint64]*runner
 	wg      sync.WaitGroup
+
+	feed          feed
+	subscriptions chan struct{} // holds one token for each
+	longPolls     chan struct{}
+	dumps, syncs  *semaphore.Weighted // turns of those who dump: clients, and stores
 }
 
 // New returns a store that is empty. It does nothing before Run.
@@ -55,7 +61,12 @@ func New(o Options) (*KvStore, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &KvStore{opts: o, core: newCore(o, time.Now()), calls: queue.NewCalls(), results: make(chan result), runners: map[uint64]*runner{}}, nil
+	k := &KvStore{
+		opts: o, core: newCore(o, time.Now()), calls: queue.NewCalls(), results: make(chan result), runners: map[uint64]*runner{},
+		subscriptions: make(chan struct{}, maxSubscriptions), longPolls: make(chan struct{}, maxLongPolls), dumps: newTurns(), syncs: newTurns(),
+	}
+	o.Counters.Func(cntSubscriptions, func() int64 { return int64(k.core.watched.Load()) })
+	return k, nil
 }
 
 // Run keeps the store until ctx is done, and then returns nil when all connections are closed. Call it once.
@@ -64,6 +75,7 @@ func (k *KvStore) Run(ctx context.Context) error {
 	defer k.wg.Wait()
 	defer cancel()
 	defer k.calls.Stop()
+	defer k.feed.stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -98,18 +110,19 @@ func (k *KvStore) Run(ctx context.Context) error {
 // carryOut does what the core wants done. It never blocks.
 func (k *KvStore) carryOut(ctx context.Context, e effects) {
 	k.publish(e.publication)
+	k.feed.add(e.batches)
 	for _, s := range e.reached {
 		k.opts.Init.Reached(s)
 	}
 	for _, s := range e.opened {
 		rctx, cancel := context.WithCancel(ctx)
-		r := &runner{peer: s.peer, dial: k.opts.Dial, jobs: make(chan job, 1), results: k.results, cancel: cancel}
+		r := &runner{peer: s.peer, dial: k.opts.Dial, jobs: make(chan job, maxFlying+1), results: k.results, cancel: cancel}
 		k.runners[s.id] = r
 		k.wg.Go(func() { r.run(rctx) })
 	}
 	for _, j := range e.jobs {
 		if r := k.runners[j.session]; r != nil {
-			r.jobs <- j // has room: a session has one job at a time
+			r.jobs <- j // has room: the core has no more jobs under way in a session
 		}
 	}
 	for _, id := range e.closed {

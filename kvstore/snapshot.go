@@ -9,45 +9,24 @@ import (
 	"openr/lsdb"
 )
 
-// snapshot is a table as it was at one moment. Taking it is all that a dump or a digest costs the goroutine that owns the
-// table; it does not change, so everything else happens on the asker's.
-type snapshot struct {
-	items     []item
-	decrement time.Duration
-}
-
-type item struct {
-	key     string
-	value   lsdb.Value
-	expires time.Time // zero: never
-}
-
-func (t *table) snapshot() snapshot {
-	s := snapshot{items: make([]item, 0, len(t.entries)), decrement: t.decrement}
-	for key, e := range t.entries {
-		s.items = append(s.items, item{key, e.value, e.expires()})
-	}
-	return s
-}
-
 // digest returns all keys without their data, for a full synchronization.
 func (s snapshot) digest() map[string]lsdb.Value {
-	d := make(map[string]lsdb.Value, len(s.items))
-	for i := range s.items {
-		d[s.items[i].key] = s.items[i].value.WithoutData()
+	d := make(map[string]lsdb.Value, s.n)
+	for it := range s.all() {
+		d[it.key] = it.value.WithoutData()
 	}
 	return d
 }
 
+// digestSize returns the size of the digest on the wire, in bytes, about.
+func (s snapshot) digestSize() int { return 128 * s.n }
+
 // dump answers at now a dump or the first leg of a full synchronization.
 func (s snapshot) dump(now time.Time, f filter, p DumpParams) (map[string]lsdb.Value, []string) {
-	send := s.items
-	if !f.all() {
-		send = nil
-		for i := range s.items {
-			if f.match(s.items[i].key, s.items[i].value.Originator) {
-				send = append(send, s.items[i])
-			}
+	send := make([]*item, 0, s.n)
+	for it := range s.all() {
+		if f.match(it.key, it.value.Originator) {
+			send = append(send, it)
 		}
 	}
 	var toBeUpdated []string
@@ -55,22 +34,39 @@ func (s snapshot) dump(now time.Time, f filter, p DumpParams) (map[string]lsdb.V
 		send, toBeUpdated = difference(send, p.Hashes)
 	}
 	vals := make(map[string]lsdb.Value, len(send))
-	for i := range send {
-		v, ok := outgoing(now, send[i].value, send[i].expires, aboutToExpire, s.decrement)
+	for _, it := range send {
+		v, ok := outgoing(now, it.value, it.expires, aboutToExpire, s.decrement)
 		if !ok {
 			continue
 		}
 		if p.DoNotPublishValue {
 			v = v.WithoutData()
 		}
-		vals[send[i].key] = v
+		vals[it.key] = v
 	}
 	return vals, toBeUpdated
+}
+
+// differs reports whether a full synchronization with a store that holds digest would transfer any key that f selects.
+func (s snapshot) differs(f filter, digest map[string]lsdb.Value) bool {
+	common := 0
+	for it := range s.all() {
+		if !f.match(it.key, it.value.Originator) {
+			continue
+		}
+		theirs, ok := digest[it.key]
+		if !ok || compareValues(it.value, theirs) != tied {
+			return true
+		}
+		common++
+	}
+	return common < len(digest)
 }
 
 // filter decides which keys a dump returns (Open/R kvstore/KvStoreUtil.cpp, KvStoreFilters).
 type filter struct {
 	keys        *regexp.Regexp // nil: no filter by key
+	prefix      string         // of all keys
 	originators []string
 	and         bool
 }
@@ -92,10 +88,13 @@ func newFilter(p DumpParams) (filter, error) {
 	return f, err
 }
 
-// all reports whether f lets everything through.
+// all reports whether f lets everything through that has its prefix.
 func (f filter) all() bool { return f.keys == nil && len(f.originators) == 0 }
 
 func (f filter) match(key, originator string) bool {
+	if !strings.HasPrefix(key, f.prefix) {
+		return false
+	}
 	if f.all() {
 		return true
 	}

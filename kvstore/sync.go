@@ -44,6 +44,7 @@ func (a *area) removePeer(name string) {
 }
 
 func (a *area) endSession(p *peer) {
+	p.forget()
 	delete(a.c.sessions, p.session)
 	a.c.out.closed = append(a.c.out.closed, p.session)
 }
@@ -61,8 +62,11 @@ func (a *area) startSyncs(now time.Time) {
 		switch {
 		case p.state == PeerSyncing && now.Sub(p.since) < syncSlotTime:
 			running++
-		case p.state == PeerIdle && !p.busy && !p.retryAt.After(now):
+		case p.idle() && !p.retryAt.After(now):
 			due = append(due, name)
+		case p.looksAgain() && !p.secondLookAt.After(now):
+			p.secondLookAt = time.Time{}
+			a.send(p, job{kind: jobSync, asker: a.c.node, mine: a.table.snapshot(), again: true})
 		}
 	}
 	slices.Sort(due)
@@ -71,10 +75,18 @@ func (a *area) startSyncs(now time.Time) {
 		p := a.peers[name]
 		a.event(now, p, peerAdd)
 		// The digest covers everything up to now; what changes from here on waits for the answer.
-		p.pending.clear()
+		p.forget()
 		p.finalize, p.again = false, false
 		a.send(p, job{kind: jobSync, asker: a.c.node, mine: a.table.snapshot()})
 	}
+}
+
+// idle reports whether the next thing to do with the peer is a synchronization.
+func (p *peer) idle() bool { return p.state == PeerIdle && !p.busy && len(p.flying) == 0 }
+
+// looksAgain reports whether a second look at the peer is to be taken that nothing holds up.
+func (p *peer) looksAgain() bool {
+	return p.state == PeerInitialized && !p.secondLookAt.IsZero() && !p.busy && len(p.flying) == 0
 }
 
 // nextSync adds the time at which the next synchronization may start.
@@ -86,8 +98,10 @@ func (a *area) nextSync(now time.Time, at *earliest) {
 		case p.state == PeerSyncing && now.Sub(p.since) < syncSlotTime:
 			running++
 			slot.add(p.since.Add(syncSlotTime))
-		case p.state == PeerIdle && !p.busy:
+		case p.idle():
 			retry.add(p.retryAt)
+		case p.looksAgain():
+			at.add(p.secondLookAt)
 		}
 	}
 	if retry.t.IsZero() {
@@ -108,26 +122,54 @@ func (a *area) event(now time.Time, p *peer, e peerEvent) {
 
 // done handles the result of a request to a peer.
 func (a *area) done(now time.Time, name string, p *peer, r result) {
-	p.busy = false
+	if r.job.kind == jobSync {
+		p.busy = false
+	} else {
+		p.flying = slices.DeleteFunc(p.flying, func(f *Flood) bool { return f == r.job.set })
+	}
+	a.countRequest(r)
+	if r.job.round != p.round {
+		return // one that was sent with it has failed already
+	}
+	if r.err != nil {
+		a.failed(now, name, p, r)
+		return
+	}
+	p.window = min(r.link.Window, maxFlying)
+	if r.job.kind == jobSync {
+		p.patience = 0
+		a.synced(now, name, p, r)
+	}
+}
+
+// countRequest counts a request that has ended.
+func (a *area) countRequest(r result) {
 	kind := string(r.job.kind)
 	n := a.c.counters
 	n.Count(cntRPC + kind)
-	if r.dialled {
+	switch {
+	case !r.dialled:
+	case r.link.Secure:
+		n.Count(cntSecureClient)
+	default:
 		n.Count(cntPlainClient)
+	}
+	if r.link.InsteadOfSecure && r.dialled {
+		if r.job.kind == jobSync {
+			n.Count(cntSecureSyncFailure)
+		} else {
+			n.Count(cntSecureSetFailure)
+		}
 	}
 	if r.err != nil {
 		n.Count(cntRPC + kind + "_failure")
 		if r.refused {
 			n.Count(cntConnectFailure)
 		}
-		a.failed(now, name, p, r)
 		return
 	}
 	n.Count(cntRPC + kind + "_success")
 	n.Avg(cntRPCDuration+kind+"_duration_ms", r.took.Milliseconds())
-	if r.job.kind == jobSync {
-		a.synced(now, name, p, r)
-	}
 }
 
 // failed puts a peer off after a request that went wrong. The next synchronization repairs whatever it has missed.
@@ -136,8 +178,13 @@ func (a *area) failed(now time.Time, name string, p *peer, r result) {
 	a.c.log.Info("peer failed", zap.String("area", a.id), zap.String("peer", name), zap.String("request", string(r.job.kind)),
 		zap.Duration("retry", wait), zap.Error(r.err))
 	a.event(now, p, peerFailed)
-	p.pending.clear()
+	p.round++
+	p.secondLookAt = time.Time{}
+	p.forget()
 	p.finalize = false
+	if r.job.kind == jobSync && !r.refused && timedOut(r.err) {
+		p.patience = min(max(2*p.patience, syncTime), maxPatience)
+	}
 	p.retryAt = now.Add(wait)
 	if !first || !r.refused {
 		delete(a.awaited, name) // a neighbour that cannot be reached at the first try may be about to start
@@ -146,7 +193,7 @@ func (a *area) failed(now time.Time, name string, p *peer, r result) {
 
 // synced handles the answer to a digest: takes over what the peer has better, and has the rest sent to it.
 func (a *area) synced(now time.Time, name string, p *peer, r result) {
-	if p.state != PeerSyncing {
+	if p.state != PeerSyncing && !(p.state == PeerInitialized && r.job.again) {
 		return // asked before the peer went idle
 	}
 	if r.answer.ToBeUpdated == nil {
@@ -154,14 +201,12 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	}
 	a.c.counters.Sum(cntKeyValsUpdate, int64(len(r.answer.KeyVals)))
 	a.c.counters.Sum(cntMissingKeys, int64(len(r.answer.ToBeUpdated)))
-	a.merge(now, r.answer.KeyVals, origin{sender: name})
-	for _, key := range r.answer.ToBeUpdated {
-		if _, ok := a.table.entries[key]; ok {
-			p.pending.add(key, true, []string{a.c.node}, a.c.node)
-		}
+	a.merge(now, r.answer.KeyVals, origin{sender: name, at: now})
+	a.third(now, p, r)
+	p.finalize = p.pending != nil
+	if !r.job.again {
+		a.event(now, p, peerSyncDone)
 	}
-	p.finalize = len(p.pending.keys) > 0
-	a.event(now, p, peerSyncDone)
 	p.backoff.success()
 	a.parallelSyncs = min(2*a.parallelSyncs, maxParallelSyncs)
 	delete(a.awaited, name)
@@ -171,6 +216,38 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 		map[string]int64{"duration_ms": r.took.Milliseconds()})
 	if p.again {
 		a.disagree(now, name)
+	}
+}
+
+// Two stores that meet ask each other at the same time, and both the answer to the one that has little and the third leg of
+// the one that has much would carry all that the one lacks. When that is as many keys as manyKeys, the third leg leaves out
+// what was in an answer given no longer ago than secondLook, and the digests are compared once more after that time: if the
+// answer got lost, the keys are sent then.
+const (
+	manyKeys   = 2048
+	secondLook = 3 * time.Second
+)
+
+// answered notes that a peer's full synchronization is being answered.
+func (a *area) answered(now time.Time, name string) {
+	if p := a.peers[name]; p != nil {
+		p.answered, p.answeredAt = a.c.changes, now
+	}
+}
+
+// third has sent to the peer what it has asked for.
+func (a *area) third(now time.Time, p *peer, r result) {
+	spare := len(r.answer.ToBeUpdated) >= manyKeys && !r.job.again && now.Sub(p.answeredAt) < secondLook
+	path := []string{a.c.node}
+	for _, key := range r.answer.ToBeUpdated {
+		e := a.table.entries[key]
+		switch {
+		case e == nil:
+		case spare && e.changed <= p.answered:
+			p.secondLookAt = now.Add(secondLook)
+		default:
+			p.ownPending().add(e.key, true, path, a.c.node)
+		}
 	}
 }
 
@@ -189,7 +266,7 @@ func (a *area) disagree(now time.Time, name string) {
 		return
 	}
 	a.event(now, p, peerDisagrees)
-	p.pending.clear()
+	p.forget()
 	p.finalize, p.again = false, false
 	p.retryAt = now
 	if now.Sub(p.resynced) > 2*p.backoff.initial {

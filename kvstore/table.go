@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"slices"
 	"time"
 
 	"openr/lsdb"
@@ -16,17 +17,36 @@ const longestTTL = 100 * 365 * 24 * time.Hour
 // from the caller.
 type table struct {
 	entries   map[string]*entry
+	items     chunks
+	size      int64 // the sum of the items' sizes
 	expiry    schedule
 	decrement time.Duration // taken off the lifetime of what leaves this node
+
+	// What readers that lag behind ask for (feed.go).
+	changes   *uint64   // counts the changes of the store; shared by the tables of all areas
+	watched   bool      // somebody may want to know which keys have gone
+	gone      []removal // the latest keys that have expired, oldest first
+	forgotten uint64    // of what expired by then, nothing is known any more
 }
 
+// entry is a key of the table.
 type entry struct {
-	value  lsdb.Value // TTL as received last; it does not count down
+	*item
+	place  int // of item in the table's list
 	expiry deadline
 }
 
+// removal is a key that has expired.
+type removal struct {
+	key, originator string
+	born, at        uint64 // numbers of changes
+}
+
+// minGone is how many expired keys are remembered at least, while somebody watches; otherwise as many as there are keys.
+const minGone = 1 << 14
+
 func newTable(decrement time.Duration) *table {
-	return &table{entries: map[string]*entry{}, decrement: decrement}
+	return &table{entries: map[string]*entry{}, decrement: decrement, changes: new(uint64)}
 }
 
 // get returns the value of a key with its TTL as received last.
@@ -38,6 +58,11 @@ func (t *table) get(key string) (lsdb.Value, bool) {
 	return e.value, true
 }
 
+// snapshot returns the table as it stands.
+func (t *table) snapshot() snapshot {
+	return snapshot{pieces: t.items.snapshot(), n: t.items.len(), decrement: t.decrement}
+}
+
 // merge takes over what is better than what the table holds. Keys for which held is true (nil: none) are updated but do
 // not expire: the node that refreshes them is this one.
 func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender string, held func(key string) bool) mergeResult {
@@ -45,6 +70,7 @@ func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender stri
 		t.entries = make(map[string]*entry, len(received))
 	}
 	r := mergeResult{updated: make([]change, 0, len(received)), reasons: map[string]NoMergeReason{}}
+	*t.changes++
 	for key, got := range received {
 		e := t.entries[key]
 		var mine *lsdb.Value
@@ -52,75 +78,126 @@ func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender stri
 			mine = &e.value
 		}
 		v, reason := mergeValue(mine, key, got, sender)
+		var next *item
 		switch v {
 		case takeAll:
-			if e == nil {
-				e = &entry{expiry: deadline{key: key}}
-				t.entries[key] = e
-			}
-			e.value = got
+			next = &item{key: key, value: got, born: *t.changes, content: *t.changes}
 			if !got.HasHash {
-				e.value.Hash, e.value.HasHash = Hash(got.Version, got.Originator, got.Data), true
+				next.value.Hash, next.value.HasHash = Hash(got.Version, got.Originator, got.Data), true
+			}
+			if e != nil {
+				next.key, next.born = e.key, e.born
 			}
 		case takeTTL:
-			e.value.TTL, e.value.TTLVersion = got.TTL, got.TTLVersion
+			next = &item{key: e.key, value: e.value, born: e.born, content: e.content}
+			next.value.TTL, next.value.TTLVersion = got.TTL, got.TTLVersion
 		default:
 			r.resync = r.resync || v == resyncNeeded
 			r.reasons[key] = reason
 			continue
 		}
-		r.updated = append(r.updated, change{key, got})
-		if held != nil && held(key) {
-			t.expiry.drop(&e.expiry)
-		} else {
-			t.arm(now, e)
+		next.changed = *t.changes
+		r.updated = append(r.updated, change{key: next.key, value: got})
+		if held == nil || !held(key) {
+			next.expires = expires(now, next.value.TTL)
 		}
+		t.put(e, next)
 	}
 	return r
 }
 
-// arm starts the countdown of an entry from the TTL it was received with.
-func (t *table) arm(now time.Time, e *entry) {
-	if e.value.TTL == lsdb.TTLInfinite {
+// put makes it what the table holds of its key; e is the key's entry, nil if it has none.
+func (t *table) put(e *entry, it *item) {
+	t.size += it.size()
+	if e != nil {
+		t.size -= e.size()
+	}
+	if e == nil {
+		e = &entry{item: it, place: t.items.add(it), expiry: deadline{key: it.key}}
+		t.entries[it.key] = e
+	} else {
+		e.item = it
+		t.items.put(e.place, it)
+	}
+	if it.expires.IsZero() {
 		t.expiry.drop(&e.expiry)
-		return
+	} else {
+		t.expiry.put(&e.expiry, it.expires)
 	}
-	ttl := longestTTL
-	if e.value.TTL < longestTTL.Milliseconds() {
-		ttl = time.Duration(e.value.TTL) * time.Millisecond
-	}
-	t.expiry.put(&e.expiry, now.Add(ttl))
 }
 
-// release lets a key expire that merge has held back.
+// expires returns when a value that came at now is to be removed, the zero Time if never.
+func expires(now time.Time, ttl int64) time.Time {
+	switch {
+	case ttl == lsdb.TTLInfinite:
+		return time.Time{}
+	case ttl >= longestTTL.Milliseconds():
+		return now.Add(longestTTL)
+	}
+	return now.Add(time.Duration(ttl) * time.Millisecond)
+}
+
+// hold keeps a key from expiring.
+func (t *table) hold(key string) {
+	if e := t.entries[key]; e != nil && e.expiry.set() {
+		next := *e.item
+		next.expires = time.Time{}
+		t.put(e, &next)
+	}
+}
+
+// release lets a key expire that was held back.
 func (t *table) release(now time.Time, key string) {
-	if e := t.entries[key]; e != nil && !e.expiry.set() {
-		t.arm(now, e)
+	if e := t.entries[key]; e != nil && !e.expiry.set() && e.value.TTL != lsdb.TTLInfinite {
+		next := *e.item
+		next.expires = expires(now, next.value.TTL)
+		t.put(e, &next)
 	}
 }
 
-// expire removes the keys whose lifetime is over and returns their names.
-func (t *table) expire(now time.Time) []string {
-	var gone []string
+// expire removes the keys whose lifetime is over and returns them.
+func (t *table) expire(now time.Time) []removal {
+	var gone []removal
 	for d := t.expiry.due(now); d != nil; d = t.expiry.due(now) {
-		delete(t.entries, d.key)
-		gone = append(gone, d.key)
+		if len(gone) == 0 {
+			*t.changes++
+		}
+		gone = append(gone, t.remove(d.key))
 	}
+	t.remember(gone)
 	return gone
+}
+
+// remove removes a key that is in the table.
+func (t *table) remove(key string) removal {
+	e := t.entries[key]
+	t.expiry.drop(&e.expiry)
+	delete(t.entries, key)
+	t.size -= e.size()
+	if moved := t.items.remove(e.place); moved != nil {
+		t.entries[moved.key].place = e.place
+	}
+	return removal{key: key, originator: e.value.Originator, born: e.born, at: *t.changes}
+}
+
+// remember notes for lagging readers which keys have gone.
+func (t *table) remember(gone []removal) {
+	switch {
+	case !t.watched:
+		t.gone, t.forgotten = nil, *t.changes
+	case len(gone) > 0:
+		t.gone = append(t.gone, gone...)
+		if limit := max(minGone, len(t.entries)); len(t.gone) > 2*limit {
+			t.forgotten = t.gone[len(t.gone)-limit-1].at
+			t.gone = slices.Clone(t.gone[len(t.gone)-limit:])
+		}
+	}
 }
 
 // outgoing returns the value of e with the TTL to send it with at now: what is left less the decrement. It is not to be
 // sent if no more than margin is left.
 func (t *table) outgoing(now time.Time, e *entry, margin time.Duration) (lsdb.Value, bool) {
-	return outgoing(now, e.value, e.expires(), margin, t.decrement)
-}
-
-// expires returns when the entry is removed, the zero Time if never.
-func (e *entry) expires() time.Time {
-	if e.expiry.set() {
-		return e.expiry.at
-	}
-	return time.Time{}
+	return outgoing(now, e.value, e.expires, margin, t.decrement)
 }
 
 func outgoing(now time.Time, v lsdb.Value, expires time.Time, margin, decrement time.Duration) (lsdb.Value, bool) {
@@ -135,12 +212,8 @@ func outgoing(now time.Time, v lsdb.Value, expires time.Time, margin, decrement 
 	return v, v.TTL > 0
 }
 
-// bytes returns the size of the table by Open/R's way of counting (getKvStoreAreaSummary).
-func (t *table) bytes() int64 {
+// size returns the size of an item by Open/R's way of counting (getKvStoreAreaSummary).
+func (it *item) size() int64 {
 	const header = 32 + 120 // a std::string and a thrift::Value on a 64-bit machine
-	n := int64(len(t.entries)) * header
-	for key, e := range t.entries {
-		n += int64(len(key) + len(e.value.Originator) + len(e.value.Data))
-	}
-	return n
+	return int64(header + len(it.key) + len(it.value.Originator) + len(it.value.Data))
 }

@@ -8,12 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/thrift/lib/go/thrift"
+
 	"openr/config"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
 	wire "openr/thrift/gen/kvstore"
+	"openr/thrift/invoke"
 	"openr/thrift/rpc"
 )
 
@@ -39,37 +42,63 @@ func (s *service) SetKvStoreKeyVals(ctx context.Context, p *wire.KeySetParams, a
 }
 
 // serve runs a store behind a Thrift server on ::1 and returns where it listens.
-func serve(t *testing.T, name, area string) (*KvStore, *queue.Queue[msg.PeerUpdate], msg.Peer) {
+func serve(t testing.TB, name string, areas ...string) (*KvStore, *queue.Queue[msg.PeerUpdate], msg.Peer) {
 	t.Helper()
-	peers := queue.New(msg.MergePeers)
+	k, peers, addr, stop := serveUntil(t, name, areas...)
+	t.Cleanup(stop)
+	return k, peers, addr
+}
+
+// serveUntil is serve until stop is called.
+func serveUntil(t testing.TB, name string, areas ...string) (_ *KvStore, _ *queue.Queue[msg.PeerUpdate], _ msg.Peer, stop func()) {
+	t.Helper()
+	peers, c := queue.New(msg.MergePeers), &config.Config{NodeName: name}
+	for _, id := range areas {
+		c.Areas = append(c.Areas, config.Area{ID: id})
+	}
 	k, err := New(Options{
-		Config: &config.Config{NodeName: name, Areas: []config.Area{{ID: area}}}, Counters: monitor.NewCounters(), Peers: peers, Dial: DialThrift(192),
+		Config: c, Counters: monitor.NewCounters(), Peers: peers, Dial: DialThrift(ThriftOptions{TOS: 192}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr, stopServing := serveProcessor(t, wire.NewKvStoreServiceProcessor(&service{store: k}))
+	addr.Node = name
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	return k, peers, addr, func() {
+		cancel()
+		stopServing()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// serveProcessor runs a Thrift server on ::1 until stop is called.
+func serveProcessor(t testing.TB, p thrift.TProcessor) (_ msg.Peer, stop func()) {
+	t.Helper()
 	l, err := rpc.Listen(t.Context(), "[::1]:0", 192)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := &rpc.Server{Processor: wire.NewKvStoreServiceProcessor(&service{store: k})}
-	done := make(chan error, 2)
+	server := &rpc.Server{Service: &invoke.Service{Processor: p}}
+	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
-	go func() { done <- k.Run(ctx) }()
-	t.Cleanup(func() {
+	return msg.Peer{Addr: "::1", Port: l.Addr().(*net.TCPAddr).Port}, func() {
 		cancel()
-		if err := errors.Join(<-done, <-done); err != nil {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	})
-	return k, peers, msg.Peer{Node: name, Addr: "::1", Port: l.Addr().(*net.TCPAddr).Port}
+	}
 }
 
 // eventually waits until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}
@@ -121,21 +150,21 @@ func TestStoresSynchronizeOverTCP(t *testing.T) {
 
 func TestPeerFailuresOverTCP(t *testing.T) {
 	_, _, addr := serve(t, "a", "east")
-	dial := DialThrift(192)
+	dial := DialThrift(ThriftOptions{TOS: 192})
 	c, err := dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	answer, err := c.FullSync(t.Context(), "west", DumpParams{Hashes: map[string]lsdb.Value{}})
+	answer, err := c.FullSync(t.Context(), "west", Digest{})
 	if err != nil || answer.ToBeUpdated != nil || len(answer.KeyVals) > 0 {
 		t.Errorf("unknown area: %+v, %v", answer, err)
 	}
 	var declared *wire.KvStoreError
-	if err := c.Flood(t.Context(), "west", KeySet{KeyVals: one("k", val(1, "a", "x"))}); !errors.As(err, &declared) {
+	if err := c.Flood(t.Context(), &Flood{Area: "west", KeySet: KeySet{KeyVals: one("k", val(1, "a", "x"))}}); !errors.As(err, &declared) {
 		t.Errorf("unknown area: error %v", err)
 	}
-	if err := c.Flood(t.Context(), "east", KeySet{KeyVals: one("k", val(1, "a", "x"))}); err != nil {
+	if err := c.Flood(t.Context(), &Flood{Area: "east", KeySet: KeySet{KeyVals: one("k", val(1, "a", "x"))}}); err != nil {
 		t.Errorf("after an exception: %v", err)
 	}
 	l, err := net.Listen("tcp", "[::1]:0")

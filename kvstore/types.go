@@ -49,16 +49,35 @@ type SyncAnswer struct {
 	ToBeUpdated []string // keys of which the asker has, or may have, the better value; nil if it sent no Hashes
 }
 
-// Client is a connection to one peer's store. It is used by one goroutine at a time. Each method returns soon after ctx
-// is done.
+// Digest is the first leg of a full synchronization: what the asker has, without the data.
+type Digest struct {
+	asker string
+	mine  snapshot
+}
+
+// Params returns the digest as parameters of a dump.
+func (d Digest) Params() DumpParams {
+	return DumpParams{Hashes: d.mine.digest(), IgnoreTTL: true, SenderID: d.asker}
+}
+
+// Client is a connection to one peer's store. Each method returns soon after ctx is done.
 type Client interface {
 	// FullSync sends a digest of the caller's store and returns what the peer has better, and the names of what the
-	// caller has better (getKvStoreKeyValsFilteredArea).
-	FullSync(ctx context.Context, area string, digest DumpParams) (SyncAnswer, error)
-	// Flood hands values to the peer (setKvStoreKeyVals).
-	Flood(ctx context.Context, area string, set KeySet) error
+	// caller has better (getKvStoreKeyValsFilteredArea). Nothing else is called meanwhile.
+	FullSync(ctx context.Context, area string, d Digest) (SyncAnswer, error)
+	// Flood hands values to the peer (setKvStoreKeyVals). Up to Link().Window calls run at the same time.
+	Flood(ctx context.Context, f *Flood) error
+	// Link tells how the peer is reached.
+	Link() Link
 	// Close ends the connection. Nothing is called after it.
 	Close() error
+}
+
+// Link is what is to be known of the connection to a peer.
+type Link struct {
+	Window          int  // requests that may be under way at the same time; at least 1
+	Secure          bool // by TLS
+	InsteadOfSecure bool // in plaintext, because TLS failed
 }
 
 // DialFunc connects to a peer's store. It returns soon after ctx is done.

@@ -31,11 +31,44 @@ func ValueFromThrift(t *wire.Value) lsdb.Value {
 	return v
 }
 
+// slab makes generated values in one piece. What it makes lives as long as any of it.
+type slab struct {
+	values []wire.Value
+	hashes []int64
+}
+
+func newSlab(n int) slab { return slab{make([]wire.Value, 0, n), make([]int64, 0, n)} }
+
+// value returns v as the generated struct; the slab must have room.
+func (s *slab) value(v *lsdb.Value, withData bool) *wire.Value {
+	s.values = append(s.values, wire.Value{Version: v.Version, OriginatorId: v.Originator, TTL: v.TTL, TtlVersion: v.TTLVersion})
+	t := &s.values[len(s.values)-1]
+	if withData {
+		t.Value = v.Data
+	}
+	if v.HasHash {
+		s.hashes = append(s.hashes, v.Hash)
+		t.Hash = &s.hashes[len(s.hashes)-1]
+	}
+	return t
+}
+
 // KeyValsToThrift converts a map of values. The result is never nil.
 func KeyValsToThrift(vals map[string]lsdb.Value) wire.KeyVals {
-	t := make(wire.KeyVals, len(vals))
+	t, s := make(wire.KeyVals, len(vals)), newSlab(len(vals))
 	for key, v := range vals {
-		t[key] = ValueToThrift(v)
+		t[key] = s.value(&v, true)
+	}
+	return t
+}
+
+// digestToThrift returns the parameters of the first leg of a full synchronization.
+func digestToThrift(d Digest) *wire.KeyDumpParams {
+	t := DumpParamsToThrift(DumpParams{IgnoreTTL: true, SenderID: d.asker})
+	s := newSlab(d.mine.n)
+	t.KeyValHashes = make(wire.KeyVals, d.mine.n)
+	for it := range d.mine.all() {
+		t.KeyValHashes[it.key] = s.value(&it.value, false)
 	}
 	return t
 }
@@ -127,6 +160,19 @@ func PublicationToThrift(a SyncAnswer) *wire.Publication {
 	t.ExpiredKeys = []string{}
 	t.TobeUpdatedKeys = a.ToBeUpdated
 	t.Area = a.Area
+	return t
+}
+
+// UpdateToThrift returns an update of a subscription as the generated struct.
+func UpdateToThrift(u Update) *wire.Publication {
+	t := wire.NewPublication()
+	t.KeyVals = KeyValsToThrift(u.KeyVals)
+	t.ExpiredKeys = append([]string{}, u.Expired...)
+	t.NodeIds = u.NodeIDs
+	t.Area = u.Area
+	if !u.Timestamp.IsZero() {
+		t.TimestampMs = new(u.Timestamp.UnixMilli())
+	}
 	return t
 }
 

@@ -16,7 +16,7 @@ import (
 // adjacencies is the table of neighbours and what each area has been told of them.
 type adjacencies struct {
 	cfg   *config.Config
-	drain Drain
+	drain *drainState
 	table map[adjKey]*adjacency
 	areas map[string]*areaState
 
@@ -45,7 +45,7 @@ type areaState struct {
 	sentBytes []byte // sent without perf events; nil: never sent
 }
 
-func newAdjacencies(cfg *config.Config, drain Drain, holdEnd time.Time) *adjacencies {
+func newAdjacencies(cfg *config.Config, drain *drainState, holdEnd time.Time) *adjacencies {
 	a := &adjacencies{cfg: cfg, drain: drain, table: map[adjKey]*adjacency{}, areas: map[string]*areaState{}, holdEnd: holdEnd, held: true}
 	for _, id := range cfg.AreaIDs() {
 		a.areas[id] = &areaState{}
@@ -212,6 +212,7 @@ func (a *adjacencies) database(area string) lsdb.AdjacencyDatabase {
 		adj := lsdb.Adjacency{
 			Node: k.node, IfName: k.ifName, OtherIfName: x.last.OtherIfName, NextHopV6: x.last.V6, NextHopV4: x.last.V4,
 			Metric: a.metric(k, x), Timestamp: x.up.Unix(), Weight: 1, OnlyUsedByOther: x.last.OnlyUsedByOther,
+			Overloaded: a.drain.overloaded[k.ifName], MetricIncrement: a.drain.increments[k.ifName],
 		}
 		if a.cfg.LinkMonitor.UseRTTMetric {
 			adj.RTT = microseconds(x.last.RTT)
@@ -222,7 +223,27 @@ func (a *adjacencies) database(area string) lsdb.AdjacencyDatabase {
 }
 
 func (a *adjacencies) metric(k adjKey, x *adjacency) int32 {
-	return metric(a.cfg.LinkMonitor, k.ifName, x.last.RTT, a.drain.MetricIncrement)
+	return metric(a.cfg.LinkMonitor, k, x.last.RTT, a.drain)
+}
+
+// setDrain puts what operators have set in force: it is advertised at once.
+func (a *adjacencies) setDrain(s *drainState, now time.Time, out *effects) {
+	a.drain = s
+	for id := range a.areas {
+		a.change(id, now)
+	}
+	for k := range a.table {
+		a.count(k.node, out)
+	}
+	a.countDrain(out)
+}
+
+// countDrain sets the gauges about what operators have set.
+func (a *adjacencies) countDrain(out *effects) {
+	out.gauge(counterNodeOverloaded, number(a.drain.Overloaded))
+	out.gauge(counterNodeIncrement, int64(a.drain.MetricIncrement))
+	out.gauge(counterLinksOverloaded, int64(len(a.drain.overloaded)))
+	out.gauge(counterMetricsSet, int64(len(a.drain.metrics)+len(a.drain.adjMetrics)+len(a.drain.increments)))
 }
 
 // count sets the gauges about one neighbour.

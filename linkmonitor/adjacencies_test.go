@@ -23,7 +23,7 @@ func TestAdjHoldEndsAndAllAreasAreAdvertisedEvenEmpty(t *testing.T) {
 		{"by KVSTORE_SYNCED", func(c *core) time.Time { c.kvStoreSynced(at(time.Second)); return at(time.Second) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := newCore(cfg, Drain{}, t0)
+			c := newCore(cfg, drained(Drain{}), t0)
 			var out effects
 			c.neighborUpdate(msg.NeighborUpdate{Events: []msg.NeighborEvent{neighbor(msg.NeighborUp, "n1", "eth0")}}, at(0), &out)
 			c.flush(at(0), &out)
@@ -282,71 +282,6 @@ func TestRTTMetric(t *testing.T) {
 	d.tick(time.Minute)
 	if change("eth7", time.Second); !d.adj.next().IsZero() {
 		t.Fatal("RTT change on a link with a static metric causes an advertisement")
-	}
-}
-
-func TestMetric(t *testing.T) {
-	static := func(pattern string, m, max int32) config.StaticMetric {
-		return config.StaticMetric{Interfaces: config.MustMatch(pattern), Metric: m, MaxMetric: max}
-	}
-	for _, tc := range []struct {
-		name      string
-		cfg       config.LinkMonitor
-		rtt       time.Duration
-		increment int32
-		want      int32
-	}{
-		{name: "hop count", rtt: time.Second, want: 1},
-		{name: "RTT", cfg: config.LinkMonitor{UseRTTMetric: true}, rtt: 1234 * time.Microsecond, want: 12},
-		{name: "RTT below the unit", cfg: config.LinkMonitor{UseRTTMetric: true}, rtt: 99 * time.Microsecond, want: 1},
-		{name: "RTT unknown", cfg: config.LinkMonitor{UseRTTMetric: true}, want: 1},
-		{name: "RTT absurd", cfg: config.LinkMonitor{UseRTTMetric: true}, rtt: 1 << 62, increment: 100, want: 1<<31 - 1},
-		{name: "static beats RTT", cfg: config.LinkMonitor{UseRTTMetric: true, StaticMetrics: []config.StaticMetric{static("eth0", 7, 0)}}, rtt: time.Second, want: 7},
-		{name: "first static wins", cfg: config.LinkMonitor{StaticMetrics: []config.StaticMetric{static("eth1", 3, 0), static("ETH.*", 4, 0), static("eth0", 5, 0)}}, want: 4},
-		{name: "no static matches", cfg: config.LinkMonitor{UseRTTMetric: true, StaticMetrics: []config.StaticMetric{static("eth", 3, 0)}}, rtt: time.Millisecond, want: 10},
-		{name: "drain", increment: 100, want: 101},
-		{name: "max caps after the drain increment", cfg: config.LinkMonitor{StaticMetrics: []config.StaticMetric{static("eth0", 7, 50)}}, increment: 100, want: 50},
-		{name: "max never raises", cfg: config.LinkMonitor{StaticMetrics: []config.StaticMetric{static("eth0", 7, 50)}}, want: 7},
-		{name: "first max wins", cfg: config.LinkMonitor{StaticMetrics: []config.StaticMetric{static("eth0", 60, 0), static("e.*", 2, 40), static("eth0", 2, 30)}}, want: 40},
-	} {
-		if got := metric(tc.cfg, "eth0", tc.rtt, tc.increment); got != tc.want {
-			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
-		}
-	}
-}
-
-func TestDrainAtStart(t *testing.T) {
-	const flag = "/undrained"
-	soft, hard := Drain{MetricIncrement: 100}, Drain{Overloaded: true}
-	for _, tc := range []struct {
-		name         string
-		assume, soft bool
-		path         string
-		exists       bool
-		want         Drain
-	}{
-		{name: "clean", soft: true},
-		{name: "assumed, soft", assume: true, soft: true, want: soft},
-		{name: "assumed, hard", assume: true, want: hard},
-		{name: "flag missing, soft", soft: true, path: flag, want: soft},
-		{name: "flag missing, hard", path: flag, want: hard},
-		{name: "flag present", soft: true, path: flag, exists: true},
-		{name: "flag present beats assume", assume: true, soft: true, path: flag, exists: true},
-	} {
-		cfg := testConfig()
-		cfg.AssumeDrained, cfg.SoftDrain, cfg.SoftDrainIncrement, cfg.UndrainedFlagPath = tc.assume, tc.soft, 100, tc.path
-		if got := drainAtStart(cfg, func(p string) bool { return p == flag && tc.exists }); got != tc.want {
-			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
-		}
-	}
-
-	d := newDriver(t, testConfig(), soft)
-	if db := d.neighbors(neighbor(msg.NeighborUp, "n1", "eth0")).database(t, area); db.MetricIncrement != 100 || db.Overloaded || db.Adjacencies[0].Metric != 101 {
-		t.Errorf("soft drain: %+v", db)
-	}
-	d = newDriver(t, testConfig(), hard)
-	if db := d.neighbors(neighbor(msg.NeighborUp, "n1", "eth0")).database(t, area); db.MetricIncrement != 0 || !db.Overloaded || db.Adjacencies[0].Metric != 1 {
-		t.Errorf("hard drain: %+v", db)
 	}
 }
 

@@ -30,7 +30,7 @@ func watched(w *Watch) string {
 }
 
 func TestWatch(t *testing.T) {
-	d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+	d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 	d.tick(0)
 	step := func(name string, out *effects, want string) {
 		t.Helper()
@@ -100,7 +100,7 @@ func TestWatchIsSlowerForManyLinks(t *testing.T) {
 		links int
 		want  time.Duration
 	}{{0, 20}, {1, 20}, {15, 20}, {16, 40}, {31, 40}, {32, 60}, {320, 420}} {
-		d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+		d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 		var events []LinkEvent
 		for i := range tc.links {
 			events = append(events, link(2+i, fmt.Sprint("eth1", i), true))

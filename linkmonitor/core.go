@@ -74,7 +74,7 @@ func (e *effects) gauge(counter string, v int64) {
 	e.gauges[counter] = v
 }
 
-func newCore(cfg *config.Config, drain Drain, start time.Time) *core {
+func newCore(cfg *config.Config, drain *drainState, start time.Time) *core {
 	return &core{
 		cfg: cfg, ifs: newInterfaces(cfg, start), adj: newAdjacencies(cfg, drain, start.Add(cfg.AdjHold)), peers: newPeers(),
 	}

@@ -14,6 +14,14 @@ const (
 	counterNeighborInvalid  = "link_monitor.neighbor_invalid."      // own name: + cause; neighbour events refused
 	counterDADSkipped       = "link_monitor.dad_skipped"            // own name: attempts to make a link-local address usable without duplicate address detection
 	counterInterfaceTracked = "link_monitor.interfaces"             // own name; gauge: interfaces on which neighbours are looked for
+	counterDrainChange      = "link_monitor.drain_change"           // own name: values that operators have changed: overloads, metrics, increments
+	counterDrainRefused     = "link_monitor.drain_refused"          // own name: requests to do so that made no sense
+	counterDrainNotStored   = "link_monitor.drain_not_stored"       // own name: changes that took effect but could not be stored
+	counterDrainInvalid     = "link_monitor.drain_invalid"          // own name: parts of the stored state that were wrong
+	counterNodeOverloaded   = "link_monitor.node_overloaded"        // own name; gauge: 1 if the node is drained hard
+	counterNodeIncrement    = "link_monitor.node_metric_increment"  // own name; gauge: more than 0 if the node is drained softly
+	counterLinksOverloaded  = "link_monitor.links_overloaded"       // own name; gauge: interfaces drained hard, present or not
+	counterMetricsSet       = "link_monitor.metrics_set"            // own name; gauge: metrics and increments of interfaces and adjacencies that operators have set
 )
 
 // Causes for which a neighbour event is refused, after counterNeighborInvalid.

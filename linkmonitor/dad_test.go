@@ -13,7 +13,7 @@ func tentative(index int, p string) LinkEvent {
 func dadConfig(skip bool) *driver {
 	cfg := testConfig()
 	cfg.SkipDAD = skip
-	return &driver{core: newCore(cfg, Drain{}, t0), now: t0}
+	return &driver{core: newCore(cfg, drained(Drain{}), t0), now: t0}
 }
 
 func TestSkipDAD(t *testing.T) {

@@ -59,6 +59,13 @@ func neighbor(kind msg.NeighborEventType, node, ifName string) msg.NeighborEvent
 	}
 }
 
+// drained is a state in which nothing else is set.
+func drained(d Drain) *drainState {
+	s := &drainState{Drain: d}
+	s.fill()
+	return s
+}
+
 // driver drives a core by hand.
 type driver struct {
 	t *testing.T
@@ -69,7 +76,7 @@ type driver struct {
 // newDriver returns a core whose adjacency hold is over and throttle at rest, after everything due has been flushed.
 func newDriver(t *testing.T, cfg *config.Config, drain Drain) *driver {
 	t.Helper()
-	d := &driver{t: t, core: newCore(cfg, drain, t0), now: at(10 * time.Second)}
+	d := &driver{t: t, core: newCore(cfg, drained(drain), t0), now: at(10 * time.Second)}
 	d.kvStoreSynced(d.now)
 	d.tick(0)
 	d.tick(time.Second)

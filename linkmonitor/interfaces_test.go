@@ -28,7 +28,7 @@ func names(ifs msg.Interfaces) []string {
 }
 
 func TestFirstDumpDiscoversLinks(t *testing.T) {
-	d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+	d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 	if out := d.tick(0); !out.resync {
 		t.Fatal("no dump asked for at the start")
 	}
@@ -60,7 +60,7 @@ func TestLinkDiscoveredWithoutInterfaces(t *testing.T) {
 		{"no dump succeeds", []LinkEvent{{Kind: LinkSyncFailed, Err: errors.New("no")}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+			d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 			d.tick(0)
 			if out := d.link(tc.dump...); out.linkDiscovered || out.interfaces != nil {
 				t.Fatalf("too early: %+v", out)
@@ -81,7 +81,7 @@ func TestLinkDiscoveredWithoutInterfaces(t *testing.T) {
 		})
 	}
 	t.Run("one appears", func(t *testing.T) {
-		d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+		d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 		d.tick(0)
 		d.link(snapshotOf())
 		if out := d.link(link(3, "eth0", false)); !out.linkDiscovered || len(out.interfaces) != 1 {
@@ -264,7 +264,7 @@ func TestIPv4IsRedistributedWhenItIsRouted(t *testing.T) {
 }
 
 func TestResyncSchedule(t *testing.T) {
-	d := &driver{t: t, core: newCore(testConfig(), Drain{}, t0), now: t0}
+	d := &driver{t: t, core: newCore(testConfig(), drained(Drain{}), t0), now: t0}
 	fail := LinkEvent{Kind: LinkSyncFailed, Err: errors.New("no")}
 	if !d.tick(0).resync || d.tick(time.Hour).resync {
 		t.Fatal("want exactly one request at the start")

@@ -33,18 +33,24 @@ type Options struct {
 	KeyRequests *queue.Queue[msg.KeyRequests]  // written
 	Prefixes    *queue.Queue[msg.PrefixUpdate] // written, type LOOPBACK
 
+	Store Store      // where the drain state is kept; nil: nowhere
 	Links LinkSource // nil: the kernel, in the network namespace of the thread that calls New
 }
 
 // LinkMonitor is the module. Make it with New and start it with Run.
 type LinkMonitor struct {
 	o     Options
-	drain Drain // at the start
+	drain *drainState // at the start
 	calls *queue.Calls
-	core  *core // belongs to the goroutine of Run, which makes it
+
+	// What follows belongs to the goroutine of Run, which makes it.
+	core  *core
+	saver *saver
+	out   *effects        // of this round
+	told  []chan struct{} // to be closed when they have been performed
 }
 
-// New returns a LinkMonitor that has not started. The drain state is decided here. It is an error if there is no
+// New returns a LinkMonitor that has not started. The drain state to start in is read and decided here. It is an error if there is no
 // configuration, or no netlink socket to be had.
 func New(o Options) (*LinkMonitor, error) {
 	if o.Config == nil {
@@ -60,14 +66,24 @@ func New(o Options) (*LinkMonitor, error) {
 		}
 		o.Links = links
 	}
-	drain := drainAtStart(o.Config, func(path string) bool {
+	var stored []byte
+	var found bool
+	if o.Store != nil {
+		stored, found = o.Store.Get(stateKey)
+	}
+	drain, problems := drainAtStart(o.Config, stored, found, func(path string) bool {
 		_, err := os.Stat(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			o.Log.Warn("undrained flag cannot be seen and counts as missing", zap.String("path", path), zap.Error(err))
 		}
 		return err == nil
 	})
-	if drain != (Drain{}) {
+	if n := len(problems); n > 0 {
+		o.Counters.Sum(counterDrainInvalid, int64(n))
+		o.Log.Warn("stored drain state is wrong in parts, which are left out", zap.String("key", stateKey), zap.Int("parts", n),
+			zap.Strings("first", problems[:min(n, 10)]), zap.Binary("value", stored[:min(len(stored), 1024)]))
+	}
+	if drain.Drain != (Drain{}) {
 		o.Log.Warn("starting drained", zap.Bool("overloaded", drain.Overloaded), zap.Int32("metric_increment", drain.MetricIncrement))
 	}
 	return &LinkMonitor{o: o, drain: drain, calls: queue.NewCalls()}, nil
@@ -77,6 +93,9 @@ func New(o Options) (*LinkMonitor, error) {
 func (m *LinkMonitor) Run(ctx context.Context) error {
 	defer m.calls.Stop()
 	m.core = newCore(m.o.Config, m.drain, time.Now())
+	m.saver = newSaver(m.o.Store)
+	defer m.saver.close()
+	m.rememberStart()
 	source := newSourceRunner(m.o.Links)
 	defer source.stop()
 	synced := m.o.Init.Done(monitor.KvStoreSynced)
@@ -84,6 +103,7 @@ func (m *LinkMonitor) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		var out effects
+		m.out = &out
 		select {
 		case <-ctx.Done():
 			return nil
@@ -112,6 +132,10 @@ func (m *LinkMonitor) Run(ctx context.Context) error {
 		now := time.Now()
 		m.core.flush(now, &out)
 		m.perform(&out)
+		for _, told := range m.told {
+			close(told)
+		}
+		m.told = nil
 		for _, a := range out.skipDAD {
 			m.o.Links.SkipDAD(a)
 		}
@@ -126,6 +150,18 @@ func (m *LinkMonitor) Run(ctx context.Context) error {
 		} else {
 			timer.Reset(time.Until(next))
 		}
+	}
+}
+
+// rememberStart shows the state that New has decided on and, if it came from elsewhere, has it stored: a later start is not to
+// depend on what the configuration says by then.
+func (m *LinkMonitor) rememberStart() {
+	var out effects
+	m.core.adj.countDrain(&out)
+	m.perform(&out)
+	if m.drain.neverStored {
+		m.saver.put(m.drain.marshal())
+		m.saver.request()
 	}
 }
 
@@ -181,7 +217,12 @@ type LinkStatus struct {
 	Backoff       time.Duration // how long flap damping still holds it down; 0: not at all
 	Discover      bool          // neighbours are looked for on it
 	Redistribute  []string      // areas to which its addresses are advertised
-	Metric        int32         // of an adjacency on it whose round-trip time is not known
+	Metric        int32         // of an adjacency on it whose round-trip time is not known and that has none of its own
+
+	// What operators have set.
+	Overloaded      bool
+	MetricOverride  int32 // in place of the computed metric; 0: none
+	MetricIncrement int32 // added to the metric; 0: none
 }
 
 // Links returns the interfaces. It returns ctx's error, or queue.ErrStopped after Run has ended.
@@ -200,7 +241,7 @@ func (m *LinkMonitor) Adjacencies(ctx context.Context) ([]lsdb.AdjacencyDatabase
 }
 
 func (c *core) status(now time.Time) LinksStatus {
-	s := LinksStatus{Node: c.cfg.NodeName, Drain: c.adj.drain}
+	s := LinksStatus{Node: c.cfg.NodeName, Drain: c.adj.drain.Drain}
 	for _, name := range slices.Sorted(maps.Keys(c.ifs.flaps)) {
 		link, exists := c.ifs.table.link(name)
 		if !exists {
@@ -211,7 +252,8 @@ func (c *core) status(now time.Time) LinksStatus {
 		s.Interfaces = append(s.Interfaces, LinkStatus{
 			Interface: msg.Interface{Name: name, Index: link.Index, Up: f.active(now), Addrs: c.ifs.table.usable(link.Index)},
 			Running:   f.up, Backoff: f.left(now), Discover: r.discover, Redistribute: slices.Clone(r.redistribute),
-			Metric: metric(c.cfg.LinkMonitor, name, 0, c.adj.drain.MetricIncrement),
+			Metric:     metric(c.cfg.LinkMonitor, adjKey{ifName: name}, 0, c.adj.drain),
+			Overloaded: c.adj.drain.overloaded[name], MetricOverride: c.adj.drain.metrics[name], MetricIncrement: c.adj.drain.increments[name],
 		})
 	}
 	return s

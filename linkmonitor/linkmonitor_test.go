@@ -32,6 +32,11 @@ type station struct {
 
 func start(t *testing.T, cfg *config.Config, links LinkSource) *station {
 	t.Helper()
+	return startStored(t, cfg, links, nil)
+}
+
+func startStored(t *testing.T, cfg *config.Config, links LinkSource, store Store) *station {
+	t.Helper()
 	counters := monitor.NewCounters()
 	s := &station{ended: make(chan error, 1), peers: [2]*queue.Queue[msg.PeerUpdate]{queue.New(msg.MergePeers), queue.New(msg.MergePeers)}}
 	s.o = Options{
@@ -43,6 +48,7 @@ func start(t *testing.T, cfg *config.Config, links LinkSource) *station {
 		KeyRequests: queue.New(msg.MergeKeyRequests),
 		Prefixes:    queue.New(msg.MergePrefixes),
 		Links:       links,
+		Store:       store,
 	}
 	m, err := New(s.o)
 	if err != nil {

@@ -112,7 +112,7 @@ func TestPublishedInterfacesEqualTheKernels(t *testing.T) {
 			cfg.LinkMonitor.FlapInitialBackoff, cfg.LinkMonitor.FlapMaxBackoff = 5*time.Millisecond, 50*time.Millisecond
 		}
 		k := &kernel{links: []Link{{Index: 1, Name: "lo", Up: true}}}
-		c, now := newCore(cfg, Drain{}, t0), t0
+		c, now := newCore(cfg, drained(Drain{}), t0), t0
 		var ifs msg.Interfaces
 		var prefixes map[netip.Prefix]msg.PrefixOrigin
 		run := func(events []LinkEvent) {
@@ -180,7 +180,7 @@ func TestPublishedInterfacesEqualTheKernels(t *testing.T) {
 // the neighbours with an adjacency that does not restart, each reached over one of those.
 func TestAdjacenciesAndPeersEqualTheNeighbors(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		c, now := newCore(testConfig(), Drain{}, t0), t0
+		c, now := newCore(testConfig(), drained(Drain{}), t0), t0
 		up, restarting := map[adjKey]bool{}, map[adjKey]bool{}
 		var data []byte
 		peers := map[msg.AreaNode]msg.Peer{}

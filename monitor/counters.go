@@ -1,8 +1,9 @@
 package monitor
 
 import (
+	"hash/maphash"
 	"maps"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -10,17 +11,34 @@ import (
 // Counters holds named integers in the manner of fb303, whose names Open/R's users know: a gauge is one number; a series
 // shows as name.<kind> for all time and as name.<kind>.60, .600 and .3600 for the last minute, ten minutes and hour.
 //
-// All methods may be called from any goroutine. Methods of a nil *Counters do nothing.
+// All methods may be called from any goroutine, also while somebody takes a snapshot: neither waits for more than a small
+// part of the other. Methods of a nil *Counters do nothing.
 type Counters struct {
+	seed   maphash.Seed
+	shards [shards]shard
+
+	mu      sync.Mutex // guards what follows
+	funcs   map[string]func() int64
+	sources []func(set func(name string, v int64))
+}
+
+// shards is into how many parts the names are divided, so that modules and requests that count at the same time rarely
+// meet.
+const shards = 32
+
+type shard struct {
 	mu     sync.Mutex // guards what follows
 	gauges map[string]int64
-	funcs  map[string]func() int64
 	series map[seriesKey]*series
 }
 
 // NewCounters returns an empty set of counters.
 func NewCounters() *Counters {
-	return &Counters{gauges: map[string]int64{}, funcs: map[string]func() int64{}, series: map[seriesKey]*series{}}
+	c := &Counters{seed: maphash.MakeSeed(), funcs: map[string]func() int64{}}
+	for i := range c.shards {
+		c.shards[i].gauges, c.shards[i].series = map[string]int64{}, map[seriesKey]*series{}
+	}
+	return c
 }
 
 type kind string
@@ -36,14 +54,30 @@ type seriesKey struct {
 	kind kind
 }
 
+func (c *Counters) shard(name string) *shard { return &c.shards[maphash.String(c.seed, name)%shards] }
+
 // Set gives a gauge a value.
 func (c *Counters) Set(name string, v int64) {
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.gauges[name] = v
+	s := c.shard(name)
+	s.mu.Lock()
+	s.gauges[name] = v
+	s.mu.Unlock()
+}
+
+// Max raises a gauge to v if that is more than it has: the largest value since somebody Set it.
+func (c *Counters) Max(name string, v int64) {
+	if c == nil {
+		return
+	}
+	s := c.shard(name)
+	s.mu.Lock()
+	if old, ok := s.gauges[name]; !ok || v > old {
+		s.gauges[name] = v
+	}
+	s.mu.Unlock()
 }
 
 // Delete removes a gauge, for names that contain a neighbour or an area that is gone.
@@ -51,12 +85,13 @@ func (c *Counters) Delete(name string) {
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.gauges, name)
+	s := c.shard(name)
+	s.mu.Lock()
+	delete(s.gauges, name)
+	s.mu.Unlock()
 }
 
-// Func makes a gauge whose value f computes when somebody looks. f must be quick and must not call Counters.
+// Func makes a gauge whose value f computes when somebody looks. f must be quick and must not call Get or Snapshot.
 func (c *Counters) Func(name string, f func() int64) {
 	if c == nil {
 		return
@@ -64,6 +99,17 @@ func (c *Counters) Func(name string, f func() int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.funcs[name] = f
+}
+
+// Source makes gauges that come and go: whenever somebody looks, f is called and gives set the name and value of each. f
+// must be quick, must not keep set and must not call Get or Snapshot. What it sets hides counters of the same name.
+func (c *Counters) Source(f func(set func(name string, v int64))) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sources = append(c.sources, f)
 }
 
 // Sum adds v to the series <name>.sum.
@@ -86,14 +132,16 @@ func (c *Counters) add(k seriesKey, v int64) {
 	if c == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.series[k]
-	if s == nil {
-		s = newSeries()
-		c.series[k] = s
+	now := time.Now().UnixNano()
+	s := c.shard(k.name)
+	s.mu.Lock()
+	x := s.series[k]
+	if x == nil {
+		x = &series{}
+		s.series[k] = x
 	}
-	s.add(time.Now(), v)
+	x.add(now, v)
+	s.mu.Unlock()
 }
 
 // Snapshot returns all counters by name.
@@ -101,94 +149,92 @@ func (c *Counters) Snapshot() map[string]int64 {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := maps.Clone(c.gauges)
-	for name, f := range c.funcs {
-		out[name] = f()
-	}
-	now := time.Now()
-	for k, s := range c.series {
-		base := k.name + "." + string(k.kind)
-		out[base] = s.total.value(k.kind)
-		for i := range s.windows {
-			w := &s.windows[i]
-			out[base+"."+strconv.Itoa(int(w.length/time.Second))] = w.over(now).value(k.kind)
+	now := time.Now().UnixNano()
+	out := map[string]int64{}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		maps.Copy(out, s.gauges)
+		for k, x := range s.series {
+			base := k.name + "." + string(k.kind)
+			out[base] = x.total.value(k.kind)
+			for i := range x.windows {
+				out[base+windowLengths[i].suffix] = x.over(i, now).value(k.kind)
+			}
 		}
+		s.mu.Unlock()
 	}
+	c.computed(func(name string, f func() int64) { out[name] = f() }, func(name string, v int64) { out[name] = v })
 	return out
 }
 
-// Get returns one counter by the name it has in Snapshot, and whether there is one. It is meant for tests and RPCs.
-func (c *Counters) Get(name string) (int64, bool) {
-	v, ok := c.Snapshot()[name]
+// computed goes through the gauges that are computed when somebody looks, holding no lock while it calls.
+func (c *Counters) computed(one func(name string, f func() int64), set func(name string, v int64)) {
+	c.mu.Lock()
+	funcs, sources := maps.Clone(c.funcs), c.sources
+	c.mu.Unlock()
+	for name, f := range funcs {
+		one(name, f)
+	}
+	for _, source := range sources {
+		source(set)
+	}
+}
+
+// Get returns one counter by the name it has in Snapshot, and whether there is one. It costs much less than a snapshot.
+func (c *Counters) Get(name string) (v int64, ok bool) {
+	if c == nil {
+		return 0, false
+	}
+	c.mu.Lock()
+	f, sources := c.funcs[name], c.sources
+	c.mu.Unlock()
+	for _, source := range sources {
+		source(func(n string, x int64) {
+			if n == name {
+				v, ok = x, true
+			}
+		})
+	}
+	switch {
+	case ok:
+		return v, true
+	case f != nil:
+		return f(), true
+	}
+	if v, ok = c.window(name); ok {
+		return v, true
+	}
+	s := c.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok = s.gauges[name]
 	return v, ok
 }
 
-// sample is a sum of values and how many they were.
-type sample struct{ sum, n int64 }
-
-func (s sample) value(k kind) int64 {
-	if k != avg {
-		return s.sum
-	}
-	if s.n == 0 {
-		return 0
-	}
-	return s.sum / s.n
-}
-
-// windowBuckets is into how many parts a window is cut; fb303 uses 60 as well.
-const windowBuckets = 60
-
-type window struct {
-	length  time.Duration
-	buckets [windowBuckets]struct {
-		slot int64 // number of the time slot that this bucket holds
-		sample
-	}
-}
-
-func (w *window) slot(t time.Time) int64 { return t.UnixNano() / int64(w.length/windowBuckets) }
-
-func (w *window) add(t time.Time, v int64) {
-	slot := w.slot(t)
-	b := &w.buckets[slot%windowBuckets]
-	if b.slot != slot {
-		b.slot, b.sample = slot, sample{}
-	}
-	b.sum += v
-	b.n++
-}
-
-func (w *window) over(now time.Time) (total sample) {
-	last := w.slot(now)
-	for i := range w.buckets {
-		if b := &w.buckets[i]; b.slot > last-windowBuckets && b.slot <= last {
-			total.sum += b.sum
-			total.n += b.n
+// window returns the value of a series by the name that one of its windows has in Snapshot.
+func (c *Counters) window(name string) (int64, bool) {
+	base, which := name, -1 // all time
+	for i, w := range windowLengths {
+		if b, found := strings.CutSuffix(name, w.suffix); found {
+			base, which = b, i
+			break
 		}
 	}
-	return total
-}
-
-type series struct {
-	total   sample
-	windows [3]window
-}
-
-func newSeries() *series {
-	s := &series{}
-	for i, length := range []time.Duration{time.Minute, 10 * time.Minute, time.Hour} {
-		s.windows[i].length = length
+	dot := strings.LastIndexByte(base, '.')
+	if dot < 0 {
+		return 0, false
 	}
-	return s
-}
-
-func (s *series) add(t time.Time, v int64) {
-	s.total.sum += v
-	s.total.n++
-	for i := range s.windows {
-		s.windows[i].add(t, v)
+	k := seriesKey{base[:dot], kind(base[dot+1:])}
+	s := c.shard(k.name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.series[k]
+	switch {
+	case x == nil:
+		return 0, false
+	case which < 0:
+		return x.total.value(k.kind), true
 	}
+	return x.over(which, time.Now().UnixNano()).value(k.kind), true
 }

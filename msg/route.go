@@ -28,6 +28,7 @@ func (n NextHop) Compare(o NextHop) int {
 type Route struct {
 	Prefix   netip.Prefix
 	NextHops []NextHop // sorted by NextHop.Compare, without repeats
+	Backup   []NextHop // loop-free alternates (RFC 5286) for when all NextHops are gone, sorted as they are; nil: none are known
 
 	// What follows is not programmed; prefixmanager and the RPCs use it.
 	Best            lsdb.PrefixEntry // the advertisement that was chosen
@@ -39,17 +40,21 @@ type Route struct {
 	CounterID       string // names the counter of this route in hardware that has such (Open/R RouteCounterID); empty: none
 }
 
-// SameForwarding reports whether r and o put packets on the same next hops with the same weights: nothing to program.
+// SameForwarding reports whether r and o put packets on the same next hops with the same weights, and have the same
+// alternates: nothing to program.
 func (r Route) SameForwarding(o Route) bool {
-	return r.Prefix == o.Prefix && r.DoNotInstall == o.DoNotInstall && slices.EqualFunc(r.NextHops, o.NextHops, func(a, b NextHop) bool {
+	same := func(a, b NextHop) bool {
 		return a.Addr == b.Addr && a.IfName == b.IfName && max(a.Weight, 1) == max(b.Weight, 1)
-	})
+	}
+	return r.Prefix == o.Prefix && r.DoNotInstall == o.DoNotInstall &&
+		slices.EqualFunc(r.NextHops, o.NextHops, same) && slices.EqualFunc(r.Backup, o.Backup, same)
 }
 
 // Equal reports whether r and o agree in everything.
 func (r Route) Equal(o Route) bool {
 	return r.Prefix == o.Prefix && r.DoNotInstall == o.DoNotInstall && r.BestNode == o.BestNode && r.BestArea == o.BestArea &&
-		r.IGPCost == o.IGPCost && r.LocalConsidered == o.LocalConsidered && r.CounterID == o.CounterID && slices.Equal(r.NextHops, o.NextHops) && r.Best.Equal(o.Best)
+		r.IGPCost == o.IGPCost && r.LocalConsidered == o.LocalConsidered && r.CounterID == o.CounterID && slices.Equal(r.NextHops, o.NextHops) &&
+		slices.Equal(r.Backup, o.Backup) && r.Best.Equal(o.Best)
 }
 
 // DeleteReason says why a route goes.

@@ -5,6 +5,7 @@
 #   cmake, g++, bison, flex       the Thrift compiler, for `make gen` and the check of the generated code
 #   ip, ping                      namespaces as people use them: the demo, the tests of the lab
 #   git                           the version in the binaries
+#   python3-thrift                a Thrift client of another make, which the tests hold against the agent
 set -eu
 
 missing=""
@@ -20,6 +21,7 @@ need flex flex
 need ip iproute2
 need ping iputils-ping
 need git git
+[ -e /usr/lib/python3/dist-packages/thrift/protocol/THeaderProtocol.py ] || missing="$missing python3-thrift"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 
 if ! command -v go >/dev/null 2>&1; then

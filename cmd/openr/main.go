@@ -22,7 +22,6 @@ import (
 
 	"openr/agent"
 	"openr/config"
-	"openr/lab"
 	"openr/preflight"
 )
 
@@ -76,7 +75,7 @@ func command() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	conf.AddCommand(check)
-	root.AddCommand(conf, lab.Command())
+	root.AddCommand(conf, labCommand())
 	return root
 }
 

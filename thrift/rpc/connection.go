@@ -2,29 +2,55 @@ package rpc
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
 
-	"github.com/apache/thrift/lib/go/thrift"
 	"go.uber.org/zap"
+
+	"openr/thrift/theader"
 )
+
+var (
+	errHTTP      = errors.New("HTTP is not spoken here")
+	errPlaintext = errors.New("plaintext where TLS is required")
+	errNotTLS    = errors.New("TLS where only plaintext is spoken")
+	errSilent    = errors.New("nothing was sent")
+	errHandshake = errors.New("TLS handshake failed")
+)
+
+// readBuffer is the size of a connection's read buffer, in bytes. Longer reads pass it by.
+const readBuffer = 4 << 10
 
 // connection is one client of a Server.
 type connection struct {
 	server *Server
-	conn   net.Conn
+	raw    net.Conn // as accepted; it has the deadlines
+	conn   net.Conn // what requests come from and answers go to: raw, or TLS over it
 	host   string
+	share  *share
+	writes time.Time // until when answers may be written, as far as it is set on raw
 
-	mu       sync.Mutex // guards stopping and the read deadline
+	mu       sync.Mutex // guards what follows and the read deadline
 	stopping bool
+	onStop   func() // set once the connection speaks Rocket, which ends in its own way
+	limited  bool   // whether there is a read deadline
 }
+
+// replay is a connection whose first bytes have been read already.
+type replay struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c *replay) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+// NetConn returns the connection underneath, for writing.
+func (c *replay) NetConn() net.Conn { return c.Conn }
 
 // stop ends reading: a connection that waits for a request, or for the rest of one, closes; one that works on a request
 // closes after it has answered.
@@ -32,7 +58,11 @@ func (c *connection) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
-	c.conn.SetReadDeadline(time.Unix(1, 0))
+	if c.onStop != nil {
+		c.onStop()
+		return
+	}
+	c.raw.SetReadDeadline(time.Unix(1, 0))
 }
 
 // readWithin limits the time for the next reads; 0 means no limit. It is false when the server stops.
@@ -42,129 +72,179 @@ func (c *connection) readWithin(d time.Duration) bool {
 	if c.stopping {
 		return false
 	}
+	if d <= 0 && !c.limited {
+		return true
+	}
+	c.limited = d > 0
 	var deadline time.Time
-	if d > 0 {
+	if c.limited {
 		deadline = time.Now().Add(d)
 	}
-	return c.conn.SetReadDeadline(deadline) == nil
+	return c.raw.SetReadDeadline(deadline) == nil
 }
 
-// serve answers one request after another until the client leaves, errs, or the server stops.
+// serve does everything for the connection until the client leaves, errs, or the server stops.
 func (c *connection) serve(ctx context.Context) {
+	reflectTOS(c.raw)
+	c.share = c.server.memory.open(c.host, func() { c.raw.Close() })
+	defer c.share.close()
+	if err := c.converse(ctx); err != nil {
+		c.blame(err)
+	}
+	c.conn.Close() // TLS tells the client that nothing was cut off
+}
+
+// converse finds out what the client speaks, and speaks it.
+func (c *connection) converse(ctx context.Context) error {
 	s := c.server
-	reader := bufio.NewReader(c.conn)
-	var request, answer bytes.Buffer
-	for {
-		if !c.readWithin(s.IdleTimeout) {
-			return
+	if !c.readWithin(s.HandshakeTimeout) {
+		return nil
+	}
+	r := bufio.NewReaderSize(c.raw, readBuffer)
+	o, err := c.opening(r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o == openingTLS && s.TLS == nil:
+		return errNotTLS
+	case o != openingTLS && !s.TLS.plaintext():
+		return errPlaintext
+	case o == openingTLS:
+		rocket, err := c.secure(ctx, r)
+		if err != nil {
+			return err
 		}
-		if _, err := reader.Peek(1); err != nil {
-			return // left, silent for too long, or stopped: nothing was lost
+		r = bufio.NewReaderSize(c.conn, readBuffer)
+		if rocket {
+			return c.rocket(ctx, r)
 		}
-		if !c.readWithin(s.FrameTimeout) {
-			return
+		if o, err = c.opening(r); err != nil {
+			return err
 		}
-		speaks, err := c.read(reader, &request)
-		if err == nil {
-			s.Counters.Count(counterRequests)
-			err = c.answer(ctx, speaks, request.Bytes(), &answer)
+	}
+	switch o {
+	case openingHTTP:
+		return errHTTP
+	case openingRocket:
+		return c.rocket(ctx, r)
+	}
+	return c.messages(ctx, r)
+}
+
+// opening looks at the first bytes until they tell what the client speaks. The error is io.EOF, or nil while the server
+// stops, if there were none.
+func (c *connection) opening(r *bufio.Reader) (opening, error) {
+	for n := 1; ; {
+		_, err := r.Peek(n)
+		b, _ := r.Peek(min(r.Buffered(), sniffBytes))
+		if o := sniff(b); o != openingUnclear {
+			return o, nil
 		}
 		if err != nil {
-			c.blame(err)
-			return
+			switch {
+			case len(b) > 0 && errors.Is(err, io.EOF):
+				return 0, io.ErrUnexpectedEOF
+			case len(b) == 0 && errors.Is(err, os.ErrDeadlineExceeded):
+				return 0, errSilent
+			}
+			return 0, err
 		}
+		n = len(b) + 1
 	}
 }
 
-// read takes one frame. What cannot be a Thrift message is refused by its first bytes.
-func (c *connection) read(r *bufio.Reader, request *bytes.Buffer) (dialect, error) {
-	size, err := readHeader(r, c.server.MaxFrame)
-	if err != nil {
-		return 0, err
-	}
-	first, err := r.Peek(min(2, size))
-	if err != nil {
-		return 0, err
-	}
-	speaks, err := dialectOf(first)
-	if err != nil {
-		return 0, err
-	}
-	return speaks, readBody(r, request, size)
-}
-
-// answer runs one request and sends what there is to answer. An error ends the connection.
-func (c *connection) answer(ctx context.Context, speaks dialect, request []byte, answer *bytes.Buffer) error {
+// secure does the TLS handshake, and reports whether the client asked for Rocket in it.
+func (c *connection) secure(ctx context.Context, r *bufio.Reader) (rocket bool, err error) {
 	s := c.server
-	beginFrame(answer)
-	broken := c.process(ctx, speaks, request, answer)
-	if size := answer.Len() - frameHeader; size > s.MaxFrame {
-		s.Counters.Count(counterReplySize)
-		text := fmt.Sprintf("the answer has %d bytes, more than the limit of %d", size, s.MaxFrame)
-		beginFrame(answer)
-		if err := exception(ctx, speaks, request, answer, text); err != nil {
-			return err
-		}
+	if err := c.raw.SetWriteDeadline(time.Now().Add(s.HandshakeTimeout)); err != nil {
+		return false, err
 	}
-	if answer.Len() > frameHeader {
-		if err := c.conn.SetWriteDeadline(time.Now().Add(s.FrameTimeout)); err != nil {
-			return err
-		}
-		if _, err := c.conn.Write(finishFrame(answer)); err != nil {
-			return err
-		}
-	}
-	return broken
-}
-
-// errMalformed marks messages that do not decode.
-var errMalformed = errors.New("malformed message")
-
-// process runs the processor over one request. It returns an error if the request does not decode; what the handler
-// returns is the client's business. A panic in the handler becomes an exception for the client.
-func (c *connection) process(ctx context.Context, speaks dialect, request []byte, answer *bytes.Buffer) (err error) {
-	s := c.server
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		s.Counters.Count(counterPanic)
-		s.Log.Error("an RPC handler panicked", zap.String("peer", c.host), zap.Any("panic", p), zap.Stack("stack"))
-		beginFrame(answer)
-		err = exception(ctx, speaks, request, answer, fmt.Sprintf("internal error: %v", p))
-	}()
-	in := speaks.protocol(bytes.NewBuffer(request), len(request))
-	out := speaks.protocol(answer, s.MaxFrame)
-	understood, failure := s.Processor.Process(ctx, in, out)
-	unknownMethod := thrift.TApplicationException(nil)
-	unwritable := (*thrift.ProcessorError)(nil)
-	switch {
-	case failure == nil:
-		return nil
-	case understood, errors.As(failure, &unknownMethod):
-		s.Log.Debug("request failed", zap.String("peer", c.host), zap.Error(failure))
-		return nil
-	case errors.As(failure, &unwritable):
-		s.Log.Error("an answer cannot be encoded", zap.String("peer", c.host), zap.Error(failure))
-		beginFrame(answer)
-		return exception(ctx, speaks, request, answer, "the answer cannot be encoded")
-	}
-	return fmt.Errorf("%w: %w", errMalformed, failure)
-}
-
-// exception writes a TApplicationException as answer to a request; nothing if the request wants no answer.
-func exception(ctx context.Context, speaks dialect, request []byte, answer *bytes.Buffer, text string) error {
-	name, kind, seq, err := speaks.protocol(bytes.NewBuffer(request), len(request)).ReadMessageBegin(ctx)
+	conn, err := s.TLS.handshake(ctx, &replay{c.raw, r})
 	if err != nil {
-		return fmt.Errorf("%w: %w", errMalformed, err)
+		return false, errors.Join(errHandshake, err)
 	}
-	if kind == thrift.ONEWAY {
-		return nil
+	s.Counters.Count(counterTLS)
+	c.conn = conn
+	return conn.ConnectionState().NegotiatedProtocol == alpnRocket, c.raw.SetWriteDeadline(time.Time{})
+}
+
+// messages answers one THeader, framed or unframed message after another.
+func (c *connection) messages(ctx context.Context, r *bufio.Reader) error {
+	s := c.server
+	in := inbox{share: c.share}
+	for {
+		begun, err := c.await(r)
+		if err != nil || !begun {
+			return err
+		}
+		how, err := c.receive(r, &in)
+		if err != nil {
+			return err
+		}
+		c.share.received()
+		s.Counters.Count(counterRequests)
+		upgrade, err := c.respond(ctx, how, in.data)
+		if err != nil {
+			return err
+		}
+		in.reset()
+		if upgrade {
+			s.Counters.Count(counterUpgraded)
+			return c.rocket(ctx, r)
+		}
 	}
-	p := speaks.protocol(answer, DefaultMaxFrame)
-	x := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, name+": "+text)
-	return errors.Join(p.WriteMessageBegin(ctx, name, thrift.EXCEPTION, seq), x.Write(ctx, p), p.WriteMessageEnd(ctx))
+}
+
+// await waits for the next message to begin. If it reports false without an error the client has left, was silent for too
+// long, or the server stops: nothing is lost.
+func (c *connection) await(r *bufio.Reader) (begun bool, err error) {
+	if r.Buffered() > 0 {
+		return c.readWithin(0), nil
+	}
+	if !c.readWithin(c.server.IdleTimeout) {
+		return false, nil
+	}
+	if _, err := r.Peek(1); err != nil {
+		return false, nil
+	}
+	return true, nil
+}
+
+// receive takes one message into in. What cannot be a Thrift message is refused by its first bytes.
+func (c *connection) receive(r *bufio.Reader, in *inbox) (message, error) {
+	limit := c.server.MaxFrame
+	for n := 2; ; {
+		b, _ := r.Peek(min(r.Buffered(), framingPeek))
+		how, err := frameOf(b, limit)
+		if err != nil {
+			return how, err
+		}
+		whole := how.framing != framingUnclear && how.size > 0 && r.Buffered() >= how.prefix+how.size
+		if !whole && !c.limited && !c.readWithin(c.server.FrameTimeout) {
+			return how, net.ErrClosed // the server stops
+		}
+		switch how.framing {
+		case framingUnclear:
+			if n = max(n, len(b)+1); n > framingPeek {
+				return how, errNotThrift
+			}
+			if _, err := r.Peek(n); errors.Is(err, io.EOF) {
+				return how, io.ErrUnexpectedEOF
+			} else if err != nil {
+				return how, err
+			}
+			continue
+		case unframedBinary, unframedCompact:
+			in.openEnds = true
+			return how, unframed(r, in, how.framing, limit)
+		}
+		if _, err := r.Discard(how.prefix); err != nil {
+			return how, err
+		}
+		in.openEnds = false
+		return how, in.read(r, how.size)
+	}
 }
 
 // blame counts why a connection ended in the middle of something.
@@ -172,23 +252,34 @@ func (c *connection) blame(err error) {
 	c.mu.Lock()
 	stopping := c.stopping
 	c.mu.Unlock()
-	if stopping {
-		return
+	if stopping || errors.Is(err, io.EOF) {
+		return // a client that comes and goes without a word does no harm
 	}
-	var counter string
-	switch {
-	case errors.Is(err, errFrameSize):
-		counter = counterTooLarge
-	case errors.Is(err, errNotThrift):
-		counter = counterNotThrift
-	case errors.Is(err, errMalformed):
-		counter = counterMalformed
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		counter = counterTimeout
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		counter = counterTruncated
-	default:
-		counter = counterTruncated // reset by the peer
+	counter := counterTruncated // the client ended it, or reset the connection
+	if c.share.wasEvicted() {
+		err = errors.Join(errBudget, err)
+	}
+	for _, cause := range []struct {
+		err     error
+		counter string
+	}{
+		{errBudget, counterMemory},
+		{errPeer, counterPeer},
+		{errHandshake, counterHandshake},
+		{errNotTLS, counterNotTLS},
+		{errPlaintext, counterNoTLS},
+		{errHTTP, counterHTTP},
+		{errSilent, counterSilent},
+		{errFrameSize, counterTooLarge},
+		{theader.ErrTooLarge, counterTooLarge},
+		{errNotThrift, counterNotThrift},
+		{errMalformed, counterMalformed},
+		{os.ErrDeadlineExceeded, counterTimeout},
+	} {
+		if errors.Is(err, cause.err) {
+			counter = cause.counter
+			break
+		}
 	}
 	c.server.Counters.Count(counter)
 	c.server.Log.Debug("closed a connection", zap.String("peer", c.host), zap.Error(err))

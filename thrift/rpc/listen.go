@@ -19,12 +19,15 @@ import (
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 3}
 
 // Listen opens a TCP listener on addr ("[::]:2018" takes IPv6 and IPv4). tos is the traffic class of everything it and
-// the connections it accepts will send, SYN-ACKs included, as one byte (DSCP times 4). If the port is taken, the error
-// says by which process, as far as /proc shows it.
+// the connections it accepts will send, SYN-ACKs included, as one byte (DSCP times 4); after its SYN-ACK a Server answers a
+// client whose SYN has a class in that one. If the port is taken, the error says by which process, as far as /proc shows it.
 func Listen(ctx context.Context, addr string, tos int) (net.Listener, error) {
 	config := net.ListenConfig{
 		KeepAliveConfig: keepAlive,
-		Control:         func(network, _ string, c syscall.RawConn) error { return control(c, network, tos, "") },
+		Control: func(network, _ string, c syscall.RawConn) error {
+			saveSYN(c)
+			return control(c, network, tos, "")
+		},
 	}
 	l, err := config.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {

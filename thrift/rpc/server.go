@@ -6,36 +6,52 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/apache/thrift/lib/go/thrift"
 	"go.uber.org/zap"
 
 	"openr/monitor"
+	"openr/thrift/invoke"
 )
+
+// DefaultMaxFrame is the longest message either side takes, in bytes: a full store of some hundred thousand keys.
+const DefaultMaxFrame = 64 << 20
 
 // Defaults of Server.
 const (
 	DefaultMaxConnections        = 1000
 	DefaultMaxConnectionsPerHost = 200
+	DefaultMaxInFlight           = 4096
+	DefaultMaxReceiving          = 4 * DefaultMaxFrame
 	DefaultFrameTimeout          = 30 * time.Second
+	DefaultHandshakeTimeout      = 30 * time.Second
 )
 
 // stopGrace is how long requests under way may take to finish after the server was told to stop.
 const stopGrace = 900 * time.Millisecond
 
-// Server answers Thrift requests. Each connection has one goroutine; its requests run one after another. Set the fields
-// before Serve and leave them alone afterwards.
+// Server answers Thrift requests, in whatever dialect they come. Requests of one connection run one after another, except
+// on Rocket, where they run side by side and streams exist. Set the fields before Serve and leave them alone afterwards.
 type Server struct {
-	Processor thrift.TProcessor // required
-	Log       *zap.Logger       // nil: no log
-	Counters  *monitor.Counters // nil: no counters
+	Service  *invoke.Service   // required
+	TLS      *ServerTLS        // nil: plaintext only
+	Log      *zap.Logger       // nil: no log
+	Counters *monitor.Counters // nil: no counters
 
 	MaxConnections        int           // open at the same time; default DefaultMaxConnections
 	MaxConnectionsPerHost int           // of them from one address; default DefaultMaxConnectionsPerHost
-	MaxFrame              int           // longest request and answer in bytes; default DefaultMaxFrame
+	MaxInFlight           int           // requests being worked on over all connections; default DefaultMaxInFlight
+	MaxFrame              int           // longest request and answer in bytes, also when decompressed; default DefaultMaxFrame
+	MaxReceiving          int           // bytes that requests may take while they come in, over all connections; default DefaultMaxReceiving or four times MaxFrame
+	HandshakeTimeout      time.Duration // from the start of a connection until it is clear what it speaks; default DefaultHandshakeTimeout
 	IdleTimeout           time.Duration // how long a connection may be silent between requests; default: for ever, as peers are
-	FrameTimeout          time.Duration // for a request from its first to its last byte, and for an answer; default DefaultFrameTimeout
+	FrameTimeout          time.Duration // for a request from its first to its last byte; default DefaultFrameTimeout
+	WriteTimeout          time.Duration // for an answer, which may take twice as long if the client takes it slowly; default FrameTimeout
+
+	service  *invoke.Service // Service, with panics counted and its requests limited
+	memory   *budget
+	inFlight atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	open    map[*connection]bool
@@ -63,19 +79,45 @@ func (s *Server) setDefaults() {
 	if s.Log == nil {
 		s.Log = zap.NewNop()
 	}
-	if s.MaxConnections <= 0 {
-		s.MaxConnections = DefaultMaxConnections
+	for field, fallback := range map[*int]int{
+		&s.MaxConnections: DefaultMaxConnections, &s.MaxConnectionsPerHost: DefaultMaxConnectionsPerHost,
+		&s.MaxInFlight: DefaultMaxInFlight, &s.MaxFrame: DefaultMaxFrame,
+	} {
+		if *field <= 0 {
+			*field = fallback
+		}
 	}
-	if s.MaxConnectionsPerHost <= 0 {
-		s.MaxConnectionsPerHost = DefaultMaxConnectionsPerHost
+	s.MaxFrame = min(s.MaxFrame, maxLength)
+	if s.MaxReceiving <= 0 {
+		s.MaxReceiving = max(DefaultMaxReceiving, 4*s.MaxFrame)
 	}
-	if s.MaxFrame <= 0 {
-		s.MaxFrame = DefaultMaxFrame
+	if s.HandshakeTimeout <= 0 {
+		s.HandshakeTimeout = DefaultHandshakeTimeout
 	}
 	if s.FrameTimeout <= 0 {
 		s.FrameTimeout = DefaultFrameTimeout
 	}
+	if s.WriteTimeout <= 0 {
+		s.WriteTimeout = s.FrameTimeout
+	}
 	s.open, s.perHost = map[*connection]bool{}, map[string]int{}
+	s.memory = newBudget(s.MaxReceiving)
+	s.Counters.Func(counterReceiving, s.memory.inUse)
+	s.Counters.Func(counterInFlight, s.inFlight.Load)
+	if s.Service != nil {
+		service := *s.Service
+		service.Panicked = s.panicked
+		service.Processor = gate{service.Processor, s}
+		s.service = &service
+	}
+}
+
+func (s *Server) panicked(method string, value any, stack []byte) {
+	s.Counters.Count(counterPanic)
+	s.Log.Error("an RPC handler panicked", zap.String("method", method), zap.Any("panic", value), zap.ByteString("stack", stack))
+	if s.Service.Panicked != nil {
+		s.Service.Panicked(method, value, stack)
+	}
 }
 
 // accept takes connections until ctx ends. Whatever else goes wrong (no file descriptors, no memory, a client that has
@@ -114,7 +156,7 @@ func (s *Server) start(work context.Context, conn net.Conn) {
 	if err != nil {
 		host = conn.RemoteAddr().String()
 	}
-	c := &connection{server: s, conn: conn, host: host}
+	c := &connection{server: s, raw: conn, conn: conn, host: host}
 	s.mu.Lock()
 	refused := s.stopped || len(s.open) >= s.MaxConnections || s.perHost[host] >= s.MaxConnectionsPerHost
 	if !refused {
@@ -138,7 +180,7 @@ func (s *Server) start(work context.Context, conn net.Conn) {
 }
 
 func (s *Server) finish(c *connection) {
-	c.conn.Close()
+	c.raw.Close()
 	s.mu.Lock()
 	delete(s.open, c)
 	if s.perHost[c.host]--; s.perHost[c.host] == 0 {
@@ -169,7 +211,7 @@ func (s *Server) stop(cancel func()) {
 	s.mu.Lock()
 	s.Log.Warn("requests did not finish in time", zap.Int("connections", len(s.open)))
 	for c := range s.open {
-		c.conn.Close()
+		c.raw.Close()
 	}
 	s.mu.Unlock()
 }

@@ -92,7 +92,7 @@ func listenAndServe(t *testing.T) (port int) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	s := &Server{Processor: fb303core.NewBaseServiceProcessor(&handler{})}
+	s := &Server{Service: service(&handler{})}
 	go func() { done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
@@ -110,7 +110,7 @@ func TestEveryPacketCarriesTheTrafficClass(t *testing.T) {
 			inNamespace(t)
 			seen := classes(t, 1)
 			port := listenAndServe(t)
-			conn, err := Dial(t.Context(), net.JoinHostPort(host, fmt.Sprint(port)), DialOptions{TOS: tos})
+			conn, err := Dial(t.Context(), net.JoinHostPort(host, fmt.Sprint(port)), DialOptions{Dialect: THeader, TOS: tos})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestLinkLocal(t *testing.T) {
 		addr := netip.MustParseAddrPort(fmt.Sprintf("[fe80::2%%a0]:%d", port))
 		numbered := netip.AddrPortFrom(addr.Addr().WithZone(fmt.Sprint(up(t, "a0").Attrs().Index)), addr.Port())
 		for _, target := range []netip.AddrPort{addr, numbered} {
-			conn, err := Dial(t.Context(), target.String(), DialOptions{TOS: tos, ConnectTimeout: 10 * time.Second})
+			conn, err := Dial(t.Context(), target.String(), DialOptions{Dialect: THeader, TOS: tos, ConnectTimeout: 10 * time.Second})
 			if err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
@@ -203,5 +203,48 @@ func addLinkLocal(t *testing.T, name, addr string) {
 	}
 	if err != nil {
 		t.Fatalf("address %s on %s: %v", addr, name, err)
+	}
+}
+
+// TestTrafficClassIsReflected connects with another class than the listener's: the answers come in the client's.
+func TestTrafficClassIsReflected(t *testing.T) {
+	for _, host := range []string{"::1", "127.0.0.1"} {
+		t.Run(host, func(t *testing.T) {
+			inNamespace(t)
+			seen := classes(t, 1)
+			port := listenAndServe(t)
+			for class, want := range map[int]byte{0x48: 0x48, 0: tos} { // a client without a class gets the listener's
+				conn, err := Dial(t.Context(), net.JoinHostPort(host, fmt.Sprint(port)), DialOptions{TOS: class, Dialect: Framed})
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := seen()[uint16(port)][want]
+				for range 3 {
+					if _, err := fb303core.NewBaseServiceClient(conn.Client()).GetName(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				conn.Close()
+				eventually(t, func() error {
+					if n := seen()[uint16(port)][want] - before; n < 6 { // three answers, which lo shows twice
+						return fmt.Errorf("saw %d packets of class %#x: %v", n, want, seen()[uint16(port)])
+					}
+					return nil
+				})
+			}
+		})
+	}
+}
+
+func TestClassOf(t *testing.T) {
+	for _, test := range []struct {
+		b              [2]byte
+		class, version int
+	}{
+		{[2]byte{0x45, 0xc0}, 0xc0, 4}, {[2]byte{0x45, 0xc3}, 0xc0, 4}, {[2]byte{0x6c, 0x0f}, 0xc0, 6}, {[2]byte{0x64, 0x8f}, 0x48, 6}, {[2]byte{}, 0, 0},
+	} {
+		if class, version := classOf(test.b); class != test.class || version != test.version {
+			t.Errorf("% x: %#x, version %d", test.b, class, version)
+		}
 	}
 }

@@ -1,0 +1,195 @@
+package rpc
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+var errBudget = errors.New("requests being received take more memory than they may")
+
+const (
+	freeShare = 16 << 10 // what each connection may hold outside the budget, between messages too: small requests always find room
+	firstRead = 4 << 10  // what is allocated for a message before any of it has come
+)
+
+// budget bounds the memory that messages take while they are received, over all connections. When it is used up, it is the
+// host that holds most which pays: its biggest message is given up, that of a modest one goes on.
+type budget struct {
+	limit int
+
+	mu     sync.Mutex // guards what follows, and the fields of the shares
+	used   int
+	shares map[*share]bool
+}
+
+// share is one connection's part of a budget.
+type share struct {
+	budget *budget
+	host   string
+	evict  func() // ends the connection, at once and from any goroutine
+
+	held      int  // bytes beyond freeShare
+	receiving bool // false while the request is worked on, which nobody else can speed up
+	evicted   bool
+}
+
+func newBudget(limit int) *budget { return &budget{limit: limit, shares: map[*share]bool{}} }
+
+// inUse returns how many bytes are taken.
+func (b *budget) inUse() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int64(b.used)
+}
+
+func (b *budget) open(host string, evict func()) *share {
+	s := &share{budget: b, host: host, evict: evict}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shares[s] = true
+	return s
+}
+
+// hold sets the number of bytes that the connection holds for a message that is being received. It fails if this
+// connection has to give way.
+func (s *share) hold(n int) error {
+	n = max(0, n-freeShare)
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.receiving = true
+	for !s.evicted && n > s.held && b.used+n-s.held > b.limit {
+		victim := b.greediest(s, n)
+		if victim == s {
+			return fmt.Errorf("%w: all together %d bytes (limit %d)", errBudget, b.used+n-s.held, b.limit)
+		}
+		b.used -= victim.held
+		victim.held, victim.evicted = 0, true
+		victim.evict()
+	}
+	if s.evicted {
+		return fmt.Errorf("%w: another connection needed the room", errBudget)
+	}
+	b.used += n - s.held
+	s.held = n
+	return nil
+}
+
+// wasEvicted reports whether the connection had to give way to another.
+func (s *share) wasEvicted() bool {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	return s.evicted
+}
+
+// received says that the message is complete: until release nothing can be gained by giving it up.
+func (s *share) received() {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	s.receiving = false
+}
+
+// release gives back what the connection holds.
+func (s *share) release() {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= s.held
+	s.held, s.receiving = 0, false
+}
+
+// close takes the connection out of the budget.
+func (s *share) close() {
+	s.release()
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	delete(s.budget.shares, s)
+}
+
+// greediest returns the share to give up if asking wants n bytes: the biggest of those of the host that holds most. It is
+// asking itself if nobody else holds as much.
+func (b *budget) greediest(asking *share, n int) *share {
+	hosts := map[string]int{}
+	for s := range b.shares {
+		if s.receiving && s != asking {
+			hosts[s.host] += s.held
+		}
+	}
+	hosts[asking.host] += n
+	worst := asking.host
+	for host, held := range hosts {
+		if held > hosts[worst] {
+			worst = host
+		}
+	}
+	victim, most := asking, 0
+	if worst == asking.host {
+		most = n
+	}
+	for s := range b.shares {
+		if s != asking && s.receiving && s.host == worst && s.held > most {
+			victim, most = s, s.held
+		}
+	}
+	return victim
+}
+
+// inbox is the buffer into which a connection receives one message after another.
+type inbox struct {
+	share    *share
+	data     []byte
+	openEnds bool // the end of the message is not known: more may follow than is asked for
+}
+
+// reset forgets the last message, and gives back its memory if it is much.
+func (in *inbox) reset() {
+	if cap(in.data) <= freeShare {
+		in.data = in.data[:0]
+		return
+	}
+	in.data = nil
+	in.share.release()
+}
+
+// read appends the next n bytes of r. Memory grows with what has arrived, not with n.
+func (in *inbox) read(r *bufio.Reader, n int) error {
+	for n > 0 {
+		if len(in.data) == cap(in.data) {
+			if err := in.grow(n); err != nil {
+				return err
+			}
+		}
+		part := in.data[len(in.data):min(cap(in.data), len(in.data)+n)]
+		got, err := io.ReadFull(r, part)
+		in.data = in.data[:len(in.data)+got]
+		n -= got
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grow makes room for some of the next n bytes: as much as is there already, but at least firstRead.
+func (in *inbox) grow(n int) error {
+	step := max(len(in.data), firstRead)
+	if !in.openEnds {
+		step = min(step, max(n, firstRead))
+	}
+	size := len(in.data) + step
+	if size > freeShare {
+		if err := in.share.hold(size); err != nil {
+			return err
+		}
+	}
+	grown := make([]byte, len(in.data), size)
+	copy(grown, in.data)
+	in.data = grown
+	return nil
+}
