@@ -1,35 +1,85 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
-	"os"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/spf13/cobra"
-
-	"openr/thrift/gen/kvstore"
-	"openr/thrift/gen/openrctrl"
-	"openr/thrift/rpc"
+	"github.com/spf13/pflag"
 )
 
-// app is one run of breeze: its global flags and where it prints.
+// app is one run of breeze: its global flags, what it reads and where it prints.
 type app struct {
 	host    string
 	port    uint16
 	timeout time.Duration
 	json    bool
+	color   colorMode
+	tls     tlsFlags
 
-	out io.Writer
-	now func() time.Time
+	in       io.Reader
+	out      io.Writer
+	errOut   io.Writer // warnings and the final error
+	terminal bool      // out is a terminal that can show colours
+	noColor  bool      // the environment says NO_COLOR
+	now      func() time.Time
+
+	warned map[string]bool // the warnings that have been given
+}
+
+// execute runs a command line and returns the exit code: 0 if all went well, 1 if not, 2 if the command line is wrong, or
+// what the command says.
+func (a *app) execute(ctx context.Context, args []string) int {
+	buffered := bufio.NewWriterSize(a.out, 1<<16)
+	a.out = buffered
+	root := a.command()
+	if firstWord(root, args) == completionName {
+		root.AddCommand(a.completion(root)) // only now: else "c" and "co" would be ambiguous
+	}
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if flushed := buffered.Flush(); err == nil && flushed != nil {
+		err = fmt.Errorf("failed to write: %w", flushed)
+	}
+	var (
+		code  exitCode
+		usage *usageError
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &usage):
+		fmt.Fprintln(a.errOut, "breeze:", err)
+		return 2
+	}
+	fmt.Fprintln(a.errOut, "breeze:", err)
+	return 1
+}
+
+// firstWord returns the first argument that is not a global flag.
+func firstWord(root *cobra.Command, args []string) string {
+	probe := pflag.NewFlagSet("", pflag.ContinueOnError)
+	probe.SetInterspersed(false)
+	probe.SetOutput(io.Discard)
+	probe.AddFlagSet(root.PersistentFlags())
+	if probe.Parse(args) != nil {
+		return "" // cobra says what is wrong
+	}
+	return probe.Arg(0)
+}
+
+// flush writes out what was printed so far. Commands that wait call it.
+func (a *app) flush() {
+	if b, ok := a.out.(*bufio.Writer); ok {
+		b.Flush()
+	}
 }
 
 // command is the tree of all commands.
@@ -39,8 +89,9 @@ func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "breeze",
 		Short: "Shows what an openr agent knows and does",
-		Long: "Shows what an openr agent knows and does, by asking its control API.\n" +
-			"Any beginning of a command's name will do as long as it is not ambiguous: breeze s n.",
+		Long: "Shows what an openr agent knows and does, by asking its control API, and tells it what to do.\n" +
+			"Any beginning of a command's name will do as long as it is not ambiguous: breeze s n.\n" +
+			"Shell completion: breeze completion bash|zsh|fish.",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -50,63 +101,40 @@ func (a *app) command() *cobra.Command {
 	f.Uint16Var(&a.port, "port", 2018, "TCP port of the agent's control API")
 	f.VarP((*timeoutValue)(&a.timeout), "timeout", "t", "how long to wait for each answer: milliseconds, or with a unit as in 10s")
 	f.BoolVar(&a.json, "json", false, "print JSON")
+	f.Var(&a.color, "color", "auto (on terminals), always or never; the environment variable NO_COLOR means never")
+	a.tls.register(f)
 	a.timeout = 10 * time.Second
 	f.Lookup("timeout").DefValue = "10s"
 	root.SetOut(a.out)
+	root.SetErr(a.errOut)
 	for _, g := range []*cobra.Command{
 		a.spark(), a.linkMonitor(), a.kvStore(), a.decision(), a.fib(), a.prefixManager(), a.openr(), a.monitor(), a.config(),
+		a.dispatcher(), a.perf(), a.techSupport(),
 	} {
 		root.AddCommand(g)
 	}
-	root.CompletionOptions.DisableDefaultCmd = true // its name would make "c" ambiguous
+	root.CompletionOptions.DisableDefaultCmd = true // see execute
 	root.Args, root.RunE = cobra.ArbitraryArgs, pick
 	root.SetHelpCommand(helpCommand(root))
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	a.completeFlags(root)
+	blameArgs(root)
 	return root
 }
 
-// helpCommand is cobra's, but it complains about a command that is not there.
-func helpCommand(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND...]",
-		Short: "Explain a command",
-		RunE: func(_ *cobra.Command, args []string) error {
-			cmd, rest, err := root.Find(args)
-			if err == nil && len(rest) > 0 {
-				return pick(cmd, rest)
+// blameArgs makes usage errors of what the commands of a tree say about the number of their arguments.
+func blameArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usagef("%s: %s; usage: %s", cmd.CommandPath(), err, cmd.UseLine())
 			}
-			if err != nil {
-				return err
-			}
-			return cmd.Help()
-		},
-	}
-}
-
-// group is a command that only has commands below it.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: pick}
-	g.AddCommand(commands...)
-	return g
-}
-
-// pick is what a group does by itself: help, or a complaint about a command that it does not have.
-func pick(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return cmd.Help()
-	}
-	var begin, all []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			all = append(all, c.Name())
-			if strings.HasPrefix(c.Name(), args[0]) {
-				begin = append(begin, c.Name())
-			}
+			return nil
 		}
 	}
-	if len(begin) > 1 {
-		return fmt.Errorf("%q is ambiguous in %q: %s", args[0], cmd.CommandPath(), strings.Join(begin, ", "))
+	for _, c := range cmd.Commands() {
+		blameArgs(c)
 	}
-	return fmt.Errorf("%q has no command %q; it has %s", cmd.CommandPath(), args[0], strings.Join(all, ", "))
 }
 
 // timeoutValue is a flag that takes a duration, or a number of milliseconds as Open/R's breeze does.
@@ -126,80 +154,4 @@ func (t *timeoutValue) Set(s string) error {
 	}
 	*t = timeoutValue(d)
 	return nil
-}
-
-// session is a connection to an agent, for one command.
-type session struct {
-	*app
-	*openrctrl.OpenrCtrlClient
-	ctx context.Context
-}
-
-// run makes a cobra function of f: it connects first, and explains what goes wrong.
-func (a *app) run(f func(s *session, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		addr := a.address()
-		conn, err := rpc.Dial(cmd.Context(), addr, rpc.DialOptions{ConnectTimeout: a.timeout, RequestTimeout: a.timeout})
-		if err != nil {
-			return a.explain(addr, err)
-		}
-		defer conn.Close()
-		s := &session{app: a, OpenrCtrlClient: openrctrl.NewOpenrCtrlClient(conn.Client()), ctx: cmd.Context()}
-		return a.explain(addr, f(s, args))
-	}
-}
-
-func (a *app) address() string {
-	host := a.host
-	if host == "localhost" {
-		host = "::1"
-	}
-	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(a.port)))
-}
-
-// linkLocal reports whether host is a link-local address that does not say on which interface.
-func linkLocal(host string) bool {
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLinkLocalUnicast() && addr.Zone() == ""
-}
-
-// explain turns an error into what an operator needs to know.
-func (a *app) explain(addr string, err error) error {
-	var (
-		failed  *openrctrl.OpenrError
-		kv      *kvstore.KvStoreError
-		remote  thrift.TApplicationException
-		network net.Error
-		lookup  *net.DNSError
-		number  syscall.Errno
-	)
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &failed):
-		return errors.New(failed.Message)
-	case errors.As(err, &kv):
-		return errors.New(kv.Message)
-	case errors.As(err, &remote) && remote.TypeId() == thrift.UNKNOWN_METHOD:
-		return fmt.Errorf("the openr at %s does not know this question: %s", addr, remote.Error())
-	case errors.As(err, &remote):
-		return errors.New(remote.Error())
-	case errors.Is(err, context.Canceled):
-		return errors.New("interrupted")
-	case errors.As(err, &lookup):
-		return fmt.Errorf("cannot find out the address of %s: %s", lookup.Name, lookup.Err)
-	case errors.Is(err, syscall.EINVAL) && linkLocal(a.host):
-		return fmt.Errorf("%s is a link-local address: say on which interface, as in %s%%eth0", a.host, a.host)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("cannot reach openr at %s: connection refused - is it running?", addr)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return fmt.Errorf("cannot reach openr at %s: no answer within %s", addr, a.timeout)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("openr at %s closed the connection - is this its control port, and a plain-text one?", addr)
-	case errors.As(err, &network) && errors.As(err, &number):
-		return fmt.Errorf("cannot reach openr at %s: %s", addr, number)
-	case errors.As(err, &network):
-		return fmt.Errorf("cannot reach openr at %s: %w", addr, err)
-	}
-	return err
 }

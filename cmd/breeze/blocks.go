@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"openr/thrift/gen/network"
 	"openr/thrift/gen/openrctrl"
@@ -22,6 +26,8 @@ type advertisement struct {
 	source         string
 	best, readvert bool // readvert: of the best entries the one that describes the route
 	entry          *types.PrefixEntry
+	policy         string // the policy statement that let it pass; ""
+	igpCost        int32  // 0: none
 }
 
 func (l advertisement) marker() string {
@@ -35,7 +41,8 @@ func (l advertisement) marker() string {
 	return string(m)
 }
 
-func (a *app) receivedBlocks(routes []*openrctrl.ReceivedRouteDetail, detail bool) error {
+// receivedBlocks prints what decision has received. tags names the tags, see tagNames.
+func (a *app) receivedBlocks(routes []*openrctrl.ReceivedRouteDetail, detail bool, tags map[string]string) error {
 	var blocks []block
 	for _, r := range routes {
 		b := block{prefix: r.Prefix, best: len(r.BestKeys)}
@@ -45,30 +52,40 @@ func (a *app) receivedBlocks(routes []*openrctrl.ReceivedRouteDetail, detail boo
 			if e.Key != nil {
 				source = e.Key.Node + " " + e.Key.Area
 			}
-			b.lines = append(b.lines, advertisement{source, slices.ContainsFunc(r.BestKeys, same), same(r.BestKey), e.Route})
+			b.lines = append(b.lines, advertisement{
+				source: source, best: slices.ContainsFunc(r.BestKeys, same), readvert: same(r.BestKey), entry: e.Route,
+			})
 		}
 		blocks = append(blocks, b)
 	}
-	return a.printBlocks(blocks, detail)
+	return a.printBlocks(blocks, detail, tags)
 }
 
-func (a *app) advertisedBlocks(routes []*openrctrl.AdvertisedRouteDetail, detail bool) error {
+// advertisedBlocks prints what prefixmgr advertises.
+func (a *app) advertisedBlocks(routes []*openrctrl.AdvertisedRouteDetail, detail bool, tags map[string]string) error {
 	var blocks []block
 	for _, r := range routes {
 		b := block{prefix: r.Prefix, best: len(r.BestKeys)}
 		for _, e := range r.Routes {
 			best := slices.Contains(r.BestKeys, e.Key)
-			b.lines = append(b.lines, advertisement{"<" + e.Key.String() + ">", best, best && e.Key == r.BestKey, e.Route})
+			b.lines = append(b.lines, advertisement{
+				source: "<" + e.Key.String() + ">", best: best, readvert: best && e.Key == r.BestKey,
+				entry: e.Route, policy: e.GetHitPolicy(), igpCost: e.IgpCost,
+			})
 		}
 		blocks = append(blocks, b)
 	}
-	return a.printBlocks(blocks, detail)
+	return a.printBlocks(blocks, detail, tags)
 }
 
 // printBlocks prints advertisements by prefix, each with all its attributes or on one line.
-func (a *app) printBlocks(blocks []block, detail bool) error {
+func (a *app) printBlocks(blocks []block, detail bool, tags map[string]string) error {
 	slices.SortStableFunc(blocks, func(x, y block) int { return comparePrefix(prefixOf(x.prefix), prefixOf(y.prefix)) })
 	a.printf("\nMarkers: * - Best entries (used for forwarding), @ - Entry used to advertise across area\n\n")
+	if len(blocks) == 0 {
+		a.printf("none\n")
+		return nil
+	}
 	if !detail {
 		var rows [][]string
 		for _, b := range blocks {
@@ -91,7 +108,7 @@ func (a *app) printBlocks(blocks []block, detail bool) error {
 		for _, l := range b.lines {
 			a.printf("%s from %s\n", l.marker(), l.source)
 			if l.entry != nil {
-				a.printEntry(l.entry)
+				a.printEntry(l, tags)
 			}
 		}
 		a.printf("\n")
@@ -99,19 +116,77 @@ func (a *app) printBlocks(blocks []block, detail bool) error {
 	return nil
 }
 
-func (a *app) printEntry(e *types.PrefixEntry) {
-	m := metrics(e)
-	a.printf("     Forwarding - algorithm: %s, type: %s\n", e.ForwardingAlgorithm, e.ForwardingType)
-	a.printf("     Metrics - path-preference: %d, source-preference: %d, distance: %d, drained-path: %d\n",
+func (a *app) printEntry(l advertisement, tags map[string]string) {
+	e, m := l.entry, metrics(l.entry)
+	line := func(format string, args ...any) {
+		a.printf("     %s\n", strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	}
+	line("Forwarding - algorithm: %s, type: %s", e.ForwardingAlgorithm, e.ForwardingType)
+	line("Metrics - path-preference: %d, source-preference: %d, distance: %d, drained-path: %d",
 		m.PathPreference, m.SourcePreference, m.Distance, m.DrainMetric)
 	if e.MinNexthop != nil {
-		a.printf("     Performance - min-nexthops: %d\n", *e.MinNexthop)
+		line("Performance - min-nexthops: %d", *e.MinNexthop)
 	}
 	if e.Weight != nil {
-		a.printf("     Misc - weight: %d\n", *e.Weight)
+		line("Misc - weight: %d", *e.Weight)
 	}
-	a.printf("%s", strings.TrimRight("     Tags - "+strings.Join(slices.Sorted(slices.Values(e.Tags)), ", "), " ")+"\n")
-	a.printf("%s", strings.TrimRight("     Area Stack - "+strings.Join(e.AreaStack, ", "), " ")+"\n")
+	line("Tags - %s", strings.Join(named(e.Tags, tags), ", "))
+	line("Area Stack - %s", strings.Join(e.AreaStack, ", "))
+	if l.policy != "" {
+		line("Policy - %s", l.policy)
+	}
+	if l.igpCost != 0 {
+		line("IGP Cost - %d", l.igpCost)
+	}
+}
+
+// named sorts tags and puts their names before them: "(NA)/tag" if a tag has none. Without any names it only sorts.
+func named(tags []string, names map[string]string) []string {
+	out := slices.Sorted(slices.Values(tags))
+	if names == nil {
+		return out
+	}
+	for i, tag := range out {
+		out[i] = cmp.Or(names[tag], "(NA)") + "/" + tag
+	}
+	return out
+}
+
+// tagNamesFlag declares --tag2name.
+func tagNamesFlag(cmd *cobra.Command, v *bool) {
+	pair(cmd, v, "tag2name", "nN", false, "show the names of tags, as the agent's policy defines them")
+}
+
+// tagNames returns the names of tags by tag, from the policy in the agent's configuration; nil if they are not wanted.
+func (s *session) tagNames(wanted bool) (map[string]string, error) {
+	if !wanted {
+		return nil, nil
+	}
+	text, err := s.GetRunningConfig(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		Policies struct {
+			Definitions struct {
+				OpenrTag struct {
+					Objects map[string]struct {
+						TagSet []string `json:"tagSet"`
+					} `json:"objects"`
+				} `json:"openrTag"`
+			} `json:"definitions"`
+		} `json:"area_policies"`
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return nil, fmt.Errorf("the agent's configuration is not JSON: %w", err)
+	}
+	names := map[string]string{}
+	for name, object := range config.Policies.Definitions.OpenrTag.Objects {
+		if len(object.TagSet) > 0 {
+			names[object.TagSet[0]] = name
+		}
+	}
+	return names, nil
 }
 
 func metrics(e *types.PrefixEntry) *types.PrefixMetrics {

@@ -1,332 +1,208 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
-	"flag"
-	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/apache/thrift/lib/go/thrift"
+	"github.com/spf13/cobra"
 
-	"openr/config"
-	"openr/ctrl"
-	"openr/decision"
-	"openr/fib"
-	"openr/kvstore"
-	"openr/linkmonitor"
 	"openr/lsdb"
-	"openr/monitor"
-	"openr/msg"
-	"openr/prefixmanager"
-	"openr/spark"
-	"openr/thrift/rpc"
+	"openr/thrift/gen/kvstore"
 )
 
-var update = flag.Bool("update", false, "write what is printed to testdata instead of comparing")
+func TestSpark(t *testing.T) {
+	golden(t, "spark", serve(t, &fakeAgent{}),
+		"spark neighbors", "spark neighbors --detail", "spark neighbors --json", "spark graceful-restart", "spark graceful-restart --yes",
+		"spark graceful-restart --yes --json", "spark validate", "spark validate --suppress-error", "spark validate --json")
+}
 
-// now is the time at which the tests run.
-var now = time.Unix(1_800_000_000, 0)
+func TestKvStore(t *testing.T) {
+	port := serve(t, &fakeAgent{})
+	golden(t, "keys", port,
+		"kvstore areas", "kvstore areas --json", "kvstore keys", "kvstore keys --ttl --prefix adj:", "kvstore keys --prefix prefix: --originator node2",
+		"kvstore keys --prefix motto --json", "kvstore keys --area 7")
+	golden(t, "keyvals", port,
+		"kvstore keyvals motto noise", "kvstore keyvals prefix:node1:[10.1.0.0/16] absent", "kvstore keyvals motto prefix:node2:[10.2.0.0/16] --json",
+		"kvstore keyvals adj:node2")
+	golden(t, "kvstore", port,
+		"kvstore adj", "kvstore adj --nodes node2", "kvstore adj --nodes node2 --json", "kvstore adj --nodes node2,nobody", "kvstore prefixes",
+		"kvstore prefixes --nodes all", "kvstore prefixes --nodes all -p 10.2.0.0/16 --json", "kvstore prefixes --client-type config",
+		"kvstore prefixes -c bogus", "kvstore prefixes --nodes nobody", "kvstore prefixes -p 10.77.0.0/16", "kvstore peers", "kvstore peers --json",
+		"kvstore nodes", "kvstore nodes --json", "kvstore summary", "kvstore summary --json", "kvstore stream-summary", "kvstore stream-summary --json",
+		"kvstore kv-signature", "kvstore kv-signature --prefix motto --json", "kvstore validate", "kvstore validate --json",
+		"kvstore set-key motto 'calm seas'", "kvstore set-key motto old --version 1", "kvstore set-key motto x --version 0", "kvstore set-key new x --ttl 1.5 --json",
+		"kvstore set-key new x --ttl never", "kvstore erase-key motto", "kvstore erase-key absent", "kvstore erase-key noise --json")
+}
 
-// serve serves a processor on a port of its own and returns the port.
-func serve(t *testing.T, p thrift.TProcessor) string {
-	t.Helper()
-	l, err := rpc.Listen(t.Context(), "[::1]:0", 0)
-	if err != nil {
+func TestKeysAreWritten(t *testing.T) {
+	f := &fakeAgent{}
+	port := serve(t, f)
+	breeze(t, "--port", port, "kvstore", "set-key", "motto", "calm seas", "--originator", "me")
+	breeze(t, "--port", port, "kvstore", "set-key", "new", "x", "--ttl", "1.5")
+	breeze(t, "--port", port, "kvstore", "erase-key", "prefix:node2:[10.2.0.0/16]")
+	want := []string{
+		`set motto in 0: version 4 by me, "calm seas", ttl -2147483648, ttlVersion 1`,
+		`set new in 0: version 1 by breeze, "x", ttl 1500, ttlVersion 1`,
+		`set prefix:node2:[10.2.0.0/16] in 0: version 1 by node2, "", ttl 3000, ttlVersion 8`,
+	}
+	if got := f.done(); !slices.Equal(got, want) {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+}
+
+func TestDecision(t *testing.T) {
+	policy := filepath.Join(t.TempDir(), "policy")
+	text := `{"ttl_secs": 600, "statements": [{"name": "s", "matcher": {"prefixes": ["10.0.0.0/8"], "tags": ["t"]},
+		"action": {"set_weight": {"default_weight": 1, "area_to_weight": {"0": 2}, "neighbor_to_weight": {"node2": 3}}}}]}`
+	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- (&rpc.Server{Processor: p}).Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-}
-
-// breeze runs a command line and returns what it prints, to the error output last.
-func breeze(t *testing.T, args ...string) string {
-	t.Helper()
-	var out bytes.Buffer
-	a := &app{out: &out, now: func() time.Time { return now }}
-	cmd := a.command()
-	cmd.SetArgs(args)
-	if err := cmd.ExecuteContext(t.Context()); err != nil {
-		fmt.Fprintf(&out, "breeze: %v\n", err)
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte(`{"statements": [{"matcher": {"prefix": []}}]}`), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	return out.String()
-}
-
-func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
-
-func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
-
-// node1 is an agent between node2 and node10, with a little of everything.
-func node1() thrift.TProcessor {
-	since := now.Add(-26*time.Hour - 3*time.Minute).Unix()
-	adjacency := func(node, ifName, other string, metric int32) lsdb.Adjacency {
-		return lsdb.Adjacency{Node: node, IfName: ifName, OtherIfName: other, NextHopV6: addr("fe80::" + strings.TrimPrefix(node, "node")),
-			Metric: metric, Timestamp: since, Weight: 1}
-	}
-	dbs := []lsdb.AdjacencyDatabase{
-		{Node: "node1", Area: "0", Adjacencies: []lsdb.Adjacency{adjacency("node10", "eth10", "eth0", 1), adjacency("node2", "eth2", "eth0", 10)}},
-		{Node: "node2", Area: "0", MetricIncrement: 5, Adjacencies: []lsdb.Adjacency{adjacency("node1", "eth0", "eth2", 10)}},
-		{Node: "node10", Area: "0", Overloaded: true},
-	}
-	dbs[0].Adjacencies[1].NextHopV4, dbs[1].Adjacencies[0].Overloaded = addr("10.0.0.2"), true
-	entry := func(p string, kind lsdb.PrefixType) lsdb.PrefixEntry {
-		return lsdb.PrefixEntry{Prefix: prefix(p), Type: kind, Metrics: lsdb.PrefixMetrics{PathPreference: 1000, SourcePreference: 100}, Tags: []string{"65000:1"}}
-	}
-	value := func(node string, data []byte) lsdb.Value {
-		hash := kvstore.Hash(1, node, data)
-		return lsdb.Value{Version: 1, Originator: node, Data: data, TTL: 299_000, TTLVersion: 7, Hash: hash, HasHash: true}
-	}
-	vals := map[string]lsdb.Value{
-		"adj:node1":                      value("node1", dbs[0].Marshal()),
-		"adj:node2":                      value("node2", dbs[1].Marshal()),
-		"prefix:node1:[2001:db8:1::/64]": value("node1", lsdb.PrefixDatabase{Node: "node1", Entry: entry("2001:db8:1::/64", lsdb.PrefixConfig)}.Marshal()),
-		"prefix:node1:[10.1.0.0/16]":     value("node1", lsdb.PrefixDatabase{Node: "node1", Entry: entry("10.1.0.0/16", lsdb.PrefixLoopback)}.Marshal()),
-		"prefix:node2:[10.2.0.0/16]":     value("node2", lsdb.PrefixDatabase{Node: "node2", Entry: entry("10.2.0.0/16", lsdb.PrefixLoopback)}.Marshal()),
-		"prefix:node2:[10.3.0.0/16]":     value("node2", lsdb.PrefixDatabase{Node: "node2", Entry: entry("10.3.0.0/16", lsdb.PrefixLoopback), Delete: true}.Marshal()),
-		"motto":                          {Version: 3, Originator: "breeze", Data: []byte("fair winds"), TTL: lsdb.TTLInfinite},
-		"noise":                          {Version: 1, Originator: "breeze", Data: []byte{0, 1, 2, 0xff}, TTL: lsdb.TTLInfinite},
-	}
-	peers := map[string]kvstore.PeerStatus{
-		"node2":  {Addr: "fe80::2%eth2", Port: 2018, State: kvstore.PeerInitialized, For: 75 * time.Minute},
-		"node10": {Addr: "fe80::10%eth10", Port: 2018, State: kvstore.PeerSyncing, For: time.Second, Flaps: 2},
-	}
-	hops := func(hs ...msg.NextHop) []msg.NextHop { return hs }
-	routes := []msg.Route{
-		{Prefix: prefix("2001:db8:2::/64"), NextHops: hops(
-			msg.NextHop{Addr: addr("fe80::10"), IfName: "eth10", Metric: 11, Area: "0", Neighbor: "node10"},
-			msg.NextHop{Addr: addr("fe80::2"), IfName: "eth2", Weight: 3, Metric: 11, Area: "0"})}, // does not say who it is
-		{Prefix: prefix("10.2.0.0/16"), NextHops: hops(msg.NextHop{Addr: addr("fe80::2"), IfName: "eth2", Metric: 10, Area: "0", Neighbor: "node2"})},
-		{Prefix: prefix("10.0.0.0/8")},
-	}
-	var status []fib.RouteStatus
-	for _, r := range routes {
-		status = append(status, fib.RouteStatus{Route: r, Wanted: true, State: fib.RouteProgrammed})
-	}
-	best, other := decision.NodeArea{Node: "node2", Area: "0"}, decision.NodeArea{Node: "node10", Area: "0"}
-	weighty := entry("10.2.0.0/16", lsdb.PrefixRIB)
-	weighty.MinNexthop, weighty.Weight, weighty.AreaStack, weighty.Metrics.Distance = 2, 5, []string{"a", "b"}, 3
-	counters := monitor.NewCounters()
-	counters.Set("kvstore.num_keys", 8)
-	counters.Sum("kvstore.received_key_vals", 42)
-	counters.Set("spark.my_seq_num", 17)
-	cfg := config.Default("node1")
-	cfg.Areas = []config.Area{{ID: "0"}}
-	return ctrl.New(ctrl.Options{
-		Config: cfg, Counters: counters, Events: events{}.log(), Init: nil, Version: "v1.0",
-		KvStore: &ctrl.FakeKvStore{
-			Areas: map[string]map[string]lsdb.Value{"0": vals}, Peers: map[string]map[string]kvstore.PeerStatus{"0": peers},
-			Summaries: []kvstore.AreaSummary{{Area: "0", Peers: peers, Keys: len(vals), Bytes: 3456}},
-		},
-		Spark: &ctrl.FakeSpark{All: []spark.Neighbor{
-			{Node: "node10", State: spark.Established, Event: spark.HandshakeReceived, V6: addr("fe80::10"), V4: addr("10.0.0.10"), CtrlPort: 2018, Area: "0", IfName: "eth10", OtherIfName: "eth0", RTT: 123 * time.Microsecond},
-			{Node: "node2", State: spark.Warm, Event: spark.HelloNoInfo, IfName: "eth2", OtherIfName: "eth0"},
-		}},
-		LinkMonitor: &ctrl.FakeLinkMonitor{
-			Status: linkmonitor.LinksStatus{Node: "node1", Drain: linkmonitor.Drain{MetricIncrement: 3}, Interfaces: []linkmonitor.LinkStatus{
-				{Interface: msg.Interface{Name: "eth10", Index: 4, Addrs: []netip.Prefix{prefix("10.0.0.11/31"), prefix("fe80::1/64")}}, Running: true},
-				{Interface: msg.Interface{Name: "eth2", Index: 3, Addrs: []netip.Prefix{prefix("fe80::1/64")}}, Running: true, Backoff: 3 * time.Second},
-				{Interface: msg.Interface{Name: "eth3", Index: 5}},
-			}},
-			Adj: dbs[:1],
-		},
-		Decision: &ctrl.FakeDecision{
-			Routes: map[string][]msg.Route{"node1": routes, "node2": routes[2:]}, Adj: map[string][]lsdb.AdjacencyDatabase{"0": dbs},
-			Received: []decision.ReceivedRoute{
-				{Prefix: prefix("10.2.0.0/16"), Selected: []decision.NodeArea{best}, Best: best, Advertisements: []decision.Advertisement{
-					{NodeArea: other, Entry: weighty}, {NodeArea: best, Entry: entry("10.2.0.0/16", lsdb.PrefixLoopback)}}},
-			},
-		},
-		Fib: &ctrl.FakeFib{All: status},
-		PrefixManager: &ctrl.FakePrefixManager{All: []prefixmanager.Advertised{
-			{Entry: entry("10.1.0.0/16", lsdb.PrefixLoopback), Areas: []string{"0"}, Best: true},
-			{Entry: entry("10.1.0.0/16", lsdb.PrefixRIB), Areas: []string{"0"}},
-			{Entry: entry("2001:db8:1::/64", lsdb.PrefixConfig), Areas: []string{"0"}, Best: true},
-		}},
-	}).Processor()
-}
-
-// events makes an event log with one event.
-type events struct{}
-
-func (events) log() *monitor.EventLog {
-	l := monitor.NewEventLog("node1", 10)
-	l.Add("IFACE_DOWN", map[string]string{"interface": "eth3"}, map[string]int64{"time": 1_799_999_999})
-	return l
-}
-
-// volatile hides what differs from run to run: versions of the toolchain and the platform.
-var volatile = regexp.MustCompile(`(?m)^(  (?:Tool|Platform|Revision): ).*$`)
-
-// TestCommands compares what each command prints with testdata/<name>.golden.
-func TestCommands(t *testing.T) {
-	port := serve(t, node1())
-	for name, lines := range map[string][]string{
-		"spark":     {"spark neighbors", "spark neighbors --detail", "spark neighbors --json", "spark graceful-restart", "spark graceful-restart --yes"},
-		"lm":        {"lm links", "lm links --only-suppressed", "lm links --json", "lm adj", "lm adj nowhere", "lm adj --json"},
-		"keys":      {"kvstore areas", "kvstore keys", "kvstore keys --ttl --prefix adj:", "kvstore keys --prefix prefix: --originator node2", "kvstore keys --prefix motto --json", "kvstore keys --area 7"},
-		"keyvals":   {"kvstore keyvals motto noise", "kvstore keyvals prefix:node1:[10.1.0.0/16] absent", "kvstore keyvals motto prefix:node2:[10.2.0.0/16] --json", "kvstore keyvals adj:node2"},
-		"kvstore":   {"kvstore adj", "kvstore adj --nodes node2", "kvstore adj --nodes node2,nobody", "kvstore prefixes", "kvstore prefixes --nodes all", "kvstore prefixes --nodes all -p 10.2.0.0/16 --json", "kvstore prefixes --client-type config", "kvstore prefixes -c bogus", "kvstore prefixes --nodes nobody", "kvstore prefixes -p 10.77.0.0/16", "kvstore peers", "kvstore summary"},
-		"decision":  {"decision adj", "decision adj --bidir=false --nodes node1,node10", "decision adj --json --nodes node2", "decision adj -a nowhere", "decision routes", "decision routes --nodes all", "decision routes 10.2.3.4 --hostnames=false", "decision routes --nodes node2 --json", "decision routes nonsense", "decision routes --nodes nobody", "decision routes 192.0.2.1", "decision adj --nodes nobody"},
-		"received":  {"decision received-routes", "decision received-routes --detail=false", "decision received-routes 192.0.2.0/24", "decision received-routes --json"},
-		"fib":       {"fib routes", "fib unicast-routes 10.2.0.1 10.9.9.9", "fib routes --hostnames=false", "fib routes 10.2.0.0/16 --json", "fib routes 10.0.0.0/33"},
-		"prefixmgr": {"prefixmgr advertised-routes", "prefixmgr advertised-routes --detail=false 10.1.0.0/16", "prefixmgr advertised-routes --prefix-type rib", "prefixmgr advertised-routes --prefix-type bogus"},
-		"openr":     {"openr version", "monitor counters --prefix spark", "monitor counters --prefix kvstore.num --json", "monitor logs", "monitor logs --json"},
-		"mistakes":  {"bogus", "help bogus", "help kvstore bogus", "kvstore ke", "kvstore bogus", "c s --bogus", "spark neighbors extra", "--timeout x spark neighbors", "kvstore keyvals"},
+	port := serve(t, &fakeAgent{})
+	golden(t, "decision", port,
+		"decision adj", "decision adj --no-bidir --nodes node1,node10", "decision adj --json --nodes node2", "decision adj -a nowhere",
+		"decision adj --nodes nobody", "decision partial-adj", "decision partial-adj --json",
+		"decision routes", "decision routes --nodes all", "decision routes 10.2.3.4 --no-hostnames", "decision routes --nodes node2 --json",
+		"decision routes -l 100", "decision routes -l 100 --json", "decision routes nonsense", "decision routes --nodes nobody", "decision routes 192.0.2.1",
+		"decision validate", "decision validate 0 --json", "decision validate nowhere", "decision rib-policy")
+	golden(t, "received", port,
+		"decision received-routes", "decision received-routes --no-detail", "decision received-routes 192.0.2.0/24", "decision received-routes --json",
+		"decision received-routes -D", "decision received-routes --tag2name")
+	for _, line := range []struct{ command, want string }{
+		{"set-rib-policy " + policy, "The policy is set, with 1 statements, for 600 s.\n"},
+		{"rib-policy", "> RibPolicy\n  Validity: 600s\n  Statement: s\n    Prefix Match List: 10.0.0.0/8\n    Tags Match List: t\n    Action Set Weight:\n      Default: 1\n      Area 0: 2\n      Neighbor node2: 3\n"},
+		{"clear-rib-policy", "The policy is removed.\n"},
+		{"set-rib-policy " + bad, "breeze: " + bad + ": json: unknown field \"prefix\"\nexit code 2\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var got strings.Builder
-			for _, line := range lines {
-				out := breeze(t, append([]string{"--port", port}, strings.Fields(line)...)...)
-				out = strings.ReplaceAll(out, ":"+port, ":PORT")
-				fmt.Fprintf(&got, "$ breeze %s\n%s\n", line, volatile.ReplaceAllString(out, "${1}*"))
-			}
-			file := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.String() != string(want) {
-				t.Errorf("%s differs (run with -update, then look at the difference); it is now\n%s", file, got.String())
-			}
-		})
+		if got := breeze(t, append([]string{"--port", port, "decision"}, strings.Fields(line.command)...)...); got != line.want {
+			t.Errorf("%s printed\n%s\nwant\n%s", line.command, got, line.want)
+		}
 	}
+	// What rib-policy --json prints, set-rib-policy takes.
+	breeze(t, "--port", port, "decision", "set-rib-policy", policy)
+	printed := breeze(t, "--port", port, "decision", "rib-policy", "--json")
+	breeze(t, "--port", port, "decision", "clear-rib-policy")
+	if out, code := typed(t, printed, "--port", port, "decision", "set-rib-policy", "-"); code != 0 {
+		t.Errorf("what was printed,\n%s\nis refused: %s", printed, out)
+	}
+	if again := breeze(t, "--port", port, "decision", "rib-policy", "--json"); again != printed {
+		t.Errorf("what was printed,\n%s\ncame back as\n%s", printed, again)
+	}
+}
+
+func TestOpenr(t *testing.T) {
+	golden(t, "openr", serve(t, &fakeAgent{}), "openr version", "openr version --json", "openr status", "openr status --json", "openr neighbors --nodes node2",
+		"openr table 192.0.2.0/24", "openr peers", "openr summary --area 0")
+}
+
+// TestValidateAll: all modules are validated, a validation that cannot be made fails, and the exit code is 0 all the same.
+func TestValidateAll(t *testing.T) {
+	port := serve(t, &fakeAgent{})
+	out, code := typed(t, "", "--port", port, "openr", "validate", "--json")
+	var passed map[string]bool
+	if err := json.Unmarshal([]byte(out), &passed); err != nil || code != 0 || len(passed) != 6 {
+		t.Errorf("exit code %d, %v:\n%s", code, err, out)
+	}
+	for _, v := range validations {
+		if pass, ok := passed[v.module]; !ok || pass && v.module != "Link Monitor" && v.module != "Prefix Manager" && v.module != "Fib" {
+			t.Errorf("%s: %v, %v", v.module, pass, ok)
+		}
+	}
+	out, code = typed(t, "", "--port", port, "openr", "validate", "--suppress-error")
+	if code != 0 || !strings.Contains(out, "[Spark] Neighbor State: FAIL\n") || !regexp.MustCompile(`\n\d of 6 modules failed\n$`).MatchString(out) {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	golden(t, "mistakes", serve(t, &fakeAgent{}),
+		"bogus", "help bogus", "help kvstore bogus", "kvstore ke", "kvstore bogus", "c s --bogus", "spark neighbors extra", "--timeout x spark neighbors",
+		"kvstore keyvals", "--color blue spark neighbors", "--ssl --cert-reqs much spark neighbors", "--ssl --cert-file x spark neighbors",
+		"--ssl --ca-file /nonexistent spark neighbors", "completion tcsh")
 }
 
 // TestUniqueBeginnings runs commands by the beginning of their names.
 func TestUniqueBeginnings(t *testing.T) {
-	port := serve(t, node1())
-	for short, long := range map[string]string{"s n": "spark neighbors", "l l": "lm links", "k keyv motto": "kvstore keyvals motto", "f r": "fib routes", "f u": "fib routes", "c s": "config show"} {
-		if got, want := breeze(t, append([]string{"--port", port}, strings.Fields(short)...)...), breeze(t, append([]string{"--port", port}, strings.Fields(long)...)...); got != want {
+	port := serve(t, &fakeAgent{})
+	for short, long := range map[string]string{
+		"s n": "spark neighbors", "k keyv motto": "kvstore keyvals motto", "de ro": "decision routes", "k se motto x": "kvstore set-key motto x",
+		"k sum": "kvstore summary", "o v": "openr v", "de rec": "decision received-routes",
+	} {
+		got, want := breeze(t, append([]string{"--port", port}, strings.Fields(short)...)...), breeze(t, append([]string{"--port", port}, strings.Fields(long)...)...)
+		if got != want {
 			t.Errorf("%q printed\n%s\nand %q printed\n%s", short, got, long, want)
 		}
 	}
-}
-
-func TestConfigShow(t *testing.T) {
-	out := breeze(t, "--port", serve(t, node1()), "config", "show")
-	var config map[string]any
-	if err := json.Unmarshal([]byte(out), &config); err != nil || config["node_name"] != "node1" {
-		t.Errorf("%v:\n%s", err, out)
-	}
-}
-
-func TestStatus(t *testing.T) {
-	init := monitor.NewInitialization(nil, nil)
-	init.Reached(monitor.AgentConfigured)
-	p := func() thrift.TProcessor {
-		return ctrl.New(ctrl.Options{Config: config.Default("n"), Init: init}).Processor()
-	}
-	if out := breeze(t, "--port", serve(t, p()), "openr", "status"); !strings.Contains(out, "Status: initializing, up for ") ||
-		!regexp.MustCompile(`(?m)^INITIALIZING +0\nAGENT_CONFIGURED +\d+$`).MatchString(out) {
-		t.Errorf("printed\n%s", out)
-	}
-	init.Reached(monitor.Initialized)
-	if out := breeze(t, "--port", serve(t, p()), "openr", "status"); !strings.Contains(out, "Status: initialized") || !strings.Contains(out, "\nINITIALIZED ") {
-		t.Errorf("printed\n%s", out)
-	}
-}
-
-// TestUnreachable checks that each way of not reaching an agent says what to do about it.
-func TestUnreachable(t *testing.T) {
-	l, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	closing, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing.Close()
-	go func() {
-		for {
-			c, err := closing.Accept()
-			if err != nil {
-				return
+	// Every command can be named by the shortest beginning that no other command of its group has.
+	var visit func(parent *cobra.Command)
+	visit = func(parent *cobra.Command) {
+		for _, c := range parent.Commands() {
+			for n := 1; n <= len(c.Name()); n++ {
+				begin := c.Name()[:n]
+				shared := slices.ContainsFunc(parent.Commands(), func(o *cobra.Command) bool { return o != c && strings.HasPrefix(o.Name(), begin) })
+				if shared && begin != c.Name() {
+					continue
+				}
+				if found, rest, err := parent.Find([]string{begin}); err != nil || found != c || len(rest) > 0 {
+					t.Errorf("%s %s finds %v, %v", parent.CommandPath(), begin, found, err)
+				}
+				break
 			}
-			c.Close()
-		}
-	}()
-	free, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
-	port := func(l net.Listener) string { return fmt.Sprint(l.Addr().(*net.TCPAddr).Port) }
-	for _, test := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"--port", port(free)}, "cannot reach openr at [::1]:" + port(free) + ": connection refused - is it running?"},
-		{[]string{"--port", port(l), "--timeout", "50"}, "no answer within 50ms"},
-		{[]string{"--port", port(closing)}, "closed the connection"},
-		{[]string{"-H", "fe80::1%nosuchif"}, "nosuchif"},
-		{[]string{"-H", "[::1]", "--port", port(free)}, "connection refused"},
-		{[]string{"-H", "no.such.host.invalid"}, "cannot find out the address of no.such.host.invalid: "},
-		{[]string{"-H", "fe80::1"}, "breeze: fe80::1 is a link-local address: say on which interface, as in fe80::1%eth0"},
-	} {
-		if out := breeze(t, append(test.args, "spark", "neighbors")...); !strings.HasPrefix(out, "breeze: ") || !strings.Contains(out, test.want) {
-			t.Errorf("%q printed %q, want %q", test.args, out, test.want)
+			visit(c)
 		}
 	}
+	visit((&app{}).command())
 }
 
-// TestOldAgent asks an agent that lacks a method.
-func TestOldAgent(t *testing.T) {
-	c := ctrl.New(ctrl.Options{Config: config.Default("n"), Spark: &ctrl.FakeSpark{}})
-	p := c.Processor().(interface {
-		thrift.TProcessor
-		ProcessorMap() map[string]thrift.TProcessorFunction
-	})
-	delete(p.ProcessorMap(), "getNeighbors")
-	if out := breeze(t, "--port", serve(t, p), "spark", "neighbors"); !strings.Contains(out, "does not know this question") {
-		t.Errorf("printed %q", out)
-	}
-}
-
-// TestUnfinished: fib routes says when the forwarding table is not what it shows, and why.
-func TestUnfinished(t *testing.T) {
-	bad := msg.Route{Prefix: netip.MustParsePrefix("10.0.0.0/8")}
-	for _, tt := range []struct {
-		synced int64
-		routes []fib.RouteStatus
-		want   string // after the routes
-	}{
-		{1, nil, ""},
-		{0, nil, "\nnothing is programmed yet"},
-		{1, []fib.RouteStatus{{Route: bad, State: fib.RouteFailed, Err: errors.New("no such device")}}, "\nFailed, and tried again:\n> 10.0.0.0/8\n  no such device\n"},
-	} {
-		counters := monitor.NewCounters()
-		counters.Set("fib.synced", tt.synced)
-		c := ctrl.New(ctrl.Options{Config: config.Default("n"), Counters: counters, Fib: &ctrl.FakeFib{All: tt.routes}})
-		out := breeze(t, "--port", serve(t, c.Processor()), "fib", "routes")
-		rest, found := strings.CutPrefix(out, "\n== Unicast Routes for n  ==\n\nnone\n")
-		if !found || !strings.HasPrefix(rest, tt.want) || tt.want == "" && rest != "" {
-			t.Errorf("%+v printed\n%s", tt, out)
+// TestEveryCommandIsDocumented also finds commands that a shortcut has lost.
+func TestEveryCommandIsDocumented(t *testing.T) {
+	root := (&app{}).command()
+	names := map[string]bool{}
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		names[strings.TrimPrefix(c.CommandPath(), "breeze ")] = true
+		if c.Short == "" {
+			t.Errorf("%s does not say what it does", c.CommandPath())
 		}
+		if !c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+			t.Errorf("%s does nothing", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(root)
+	for group, commands := range map[string]string{
+		"kvstore":    "areas keys keyvals prefixes nodes peers kv-compare erase-key set-key kv-signature snoop summary stream-summary validate",
+		"decision":   "adj path routes received-routes rib-policy partial-adj validate",
+		"fib":        "unicast-routes mpls-routes routes-installed counters add del sync snoop stream-summary validate",
+		"lm":         "links adj validate set-node-overload unset-node-overload set-link-overload unset-link-overload increase-node-metric clear-node-metric-increase increase-link-metric clear-link-metric-increase override-adj-metric clear-adj-metric-override",
+		"prefixmgr":  "advertised-routes originated-routes validate",
+		"spark":      "neighbors validate graceful-restart",
+		"monitor":    "counters logs statistics",
+		"config":     "show dryrun compare link-monitor-config prefix-manager-config erase store",
+		"openr":      "originated-routes advertised-routes rib-policy neighbors table mpls-routes unicast-routes interfaces summary peers config version validate",
+		"dispatcher": "filters queues",
+		"perf":       "fib",
+	} {
+		for command := range strings.FieldsSeq(commands) {
+			if !names[group+" "+command] {
+				t.Errorf("there is no command %s %s", group, command)
+			}
+		}
+	}
+	if !names["tech-support"] {
+		t.Error("there is no command tech-support")
 	}
 }
 
@@ -349,5 +225,140 @@ func TestTexts(t *testing.T) {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// TestColors checks when there are colours, and that they do not disturb tables.
+func TestColors(t *testing.T) {
+	for _, tt := range []struct {
+		terminal, noColor, json bool
+		mode                    colorMode
+		want                    bool
+	}{
+		{terminal: true, want: true},
+		{terminal: true, mode: "auto", want: true},
+		{terminal: false},
+		{terminal: true, noColor: true},
+		{terminal: true, mode: "never"},
+		{mode: "always", want: true},
+		{noColor: true, mode: "always", want: true},
+		{terminal: true, json: true},
+	} {
+		a := &app{terminal: tt.terminal, noColor: tt.noColor, json: tt.json, color: tt.mode}
+		if got := a.paint(red, "x") != "x"; got != tt.want {
+			t.Errorf("%+v: coloured %v", tt, got)
+		}
+	}
+	port := serve(t, &fakeAgent{})
+	plainText := breeze(t, "--port", port, "spark", "neighbors")
+	coloured := breeze(t, "--port", port, "--color", "always", "spark", "neighbors")
+	if coloured == plainText || painting.ReplaceAllString(coloured, "") != plainText {
+		t.Errorf("with colours\n%s\nwithout\n%s", coloured, plainText)
+	}
+}
+
+// TestJSONIsOneDocument: whatever a command prints with --json is JSON and nothing else.
+func TestJSONIsOneDocument(t *testing.T) {
+	port := serve(t, &fakeAgent{})
+	for _, line := range []string{
+		"kvstore keys", "kvstore keyvals motto noise", "kvstore nodes", "kvstore kv-signature", "decision adj", "decision path --dst node2 --no-fib",
+		"decision routes --nodes all", "openr version", "openr status", "spark neighbors",
+	} {
+		var v any
+		if out := breeze(t, append([]string{"--port", port, "--json"}, strings.Fields(line)...)...); json.Unmarshal([]byte(out), &v) != nil {
+			t.Errorf("%s printed\n%s", line, out)
+		}
+	}
+}
+
+// TestSetsAreTheInterfaceDefinitions compares the list of sets with the .thrift files.
+func TestSetsAreTheInterfaceDefinitions(t *testing.T) {
+	structs := map[string]bool{"KeyDumpParams": false, "AdjacenciesFilter": false} // those that are only asked with are not printed
+	begin, field := regexp.MustCompile(`^(?:struct|service) (\w+)`), regexp.MustCompile(`^\s+\d+: (?:optional )?set<\w+> (\w+);`)
+	found := map[string]bool{}
+	files, err := filepath.Glob(filepath.Join("..", "..", "thrift", "idl", "*.thrift"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no interface definitions: %v", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner := ""
+		for line := range strings.Lines(string(text)) {
+			if m := begin.FindStringSubmatch(line); m != nil {
+				owner = m[1]
+			}
+			if m := field.FindStringSubmatch(line); m != nil {
+				if _, input := structs[owner]; !input {
+					found[owner+"."+m[1]] = true
+				}
+			}
+		}
+	}
+	listed := map[string]bool{}
+	for s := range sets {
+		listed[s.owner.Name()+"."+s.field] = true
+	}
+	if !reflect.DeepEqual(found, listed) {
+		t.Errorf("the definitions have the sets %v, breeze knows %v", found, listed)
+	}
+}
+
+// TestPlain checks the JSON of Thrift structs against Open/R's.
+func TestPlain(t *testing.T) {
+	e := prefixEntry("10.1.2.3/16", 8)
+	got, err := json.Marshal(plain(reflect.ValueOf(map[string]any{
+		"entry": e, "address": binary("fe80::1%eth0"), "stages": map[kvstore.InitializationEvent]int64{kvstore.InitializationEvent_LINK_DISCOVERED: 5},
+		"binary": []byte("ü"), "none": (*kvstore.Value)(nil),
+	})))
+	const want = `{"address":{"addr":"fe80::1","ifName":"eth0"},"binary":"ü","entry":{"area_stack":[],"forwardingAlgorithm":0,"forwardingType":0,` +
+		`"metrics":{"distance":0,"drain_metric":0,"path_preference":1000,"source_preference":100,"version":0},"minNexthop":null,"prefix":"10.1.2.3/16",` +
+		`"tags":["65000:1","65000:2"],"type":8,"weight":null},"none":null,"stages":{"2":5}}`
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
+func TestConfirmation(t *testing.T) {
+	f := &fakeAgent{}
+	port := serve(t, f)
+	for _, tt := range []struct {
+		input string
+		code  int
+		asked int
+	}{{"y\n", 0, 1}, {"what\nYES\n", 0, 1}, {"n\n", 1, 0}, {"", 1, 0}, {"maybe\n", 1, 0}} {
+		out, code := typed(t, tt.input, "--port", port, "spark", "graceful-restart")
+		if asked := f.done(); code != tt.code || len(asked) != tt.asked {
+			t.Errorf("%q: exit code %d, asked %q\n%s", tt.input, code, asked, out)
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if out, code := typed(t, "", "completion", shell); code != 0 || !strings.Contains(out, "__complete") {
+			t.Errorf("%s: exit code %d, %d bytes", shell, code, len(out))
+		}
+	}
+	port := serve(t, &fakeAgent{})
+	for line, want := range map[string]string{
+		"spark n":                       "neighbors\t",
+		"decision routes --nodes node":  "node1\nnode2\nnode10\n",
+		"decision adj --nodes node1,no": "node1,node1\nnode1,node2\nnode1,node10\n",
+		"kvstore --area ''":             "0\n",
+		"decision validate ''":          "0\n",
+		"--color a":                     "auto\nalways\n",
+	} {
+		words := words(line)
+		out := breeze(t, append([]string{"__complete", "--port", port}, words...)...)
+		if !strings.HasPrefix(out, want) {
+			t.Errorf("%s completes to\n%s", line, out)
+		}
+	}
+	// Without an agent nothing is proposed, and nothing is said.
+	if out := breeze(t, "__complete", "--port", "1", "decision", "routes", "--nodes", ""); !strings.HasPrefix(out, ":4\n") || strings.Contains(out, "breeze:") {
+		t.Errorf("without an agent:\n%s", out)
 	}
 }

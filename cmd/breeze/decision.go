@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -14,7 +13,9 @@ import (
 )
 
 func (a *app) decision() *cobra.Command {
-	return group("decision", "Topology and computed routes", a.decisionAdj(), a.decisionRoutes(), a.receivedRoutes())
+	return group("decision", "Topology and computed routes",
+		a.decisionAdj(), a.partialAdj(), a.decisionRoutes(), a.receivedRoutes(), a.decisionPath(),
+		a.ribPolicy(), a.setRibPolicy(), a.clearRibPolicy(), a.decisionValidate())
 }
 
 func (a *app) decisionAdj() *cobra.Command {
@@ -33,7 +34,7 @@ func (a *app) decisionAdj() *cobra.Command {
 				return err
 			}
 			if len(areas) > 0 && len(dbs) == 0 {
-				return fmt.Errorf("nothing is known of area %s", strings.Join(areas, ", "))
+				return usagef("nothing is known of area %s", strings.Join(areas, ", "))
 			}
 			if bidir {
 				onlyBidirectional(dbs)
@@ -65,32 +66,17 @@ func (a *app) decisionAdj() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVarP(&areas, "areas", "a", nil, "only these areas")
 	cmd.Flags().StringVar(&nodes, "nodes", "all", "only these nodes, separated by commas")
-	cmd.Flags().BoolVar(&bidir, "bidir", true, "only adjacencies that both ends advertise")
+	pair(cmd, &bidir, "bidir", "", true, "only adjacencies that both ends advertise")
 	return cmd
 }
 
 // nodeAdjacencies prints a title and the adjacencies of one node.
 func (a *app) nodeAdjacencies(db *types.AdjacencyDatabase) error {
-	a.printf("%s => Overloaded: %s, Node Metric Increment: %d\n", db.ThisNodeName, yes(db.IsOverloaded), db.NodeMetricIncrementVal)
+	a.printf("%s => Overloaded: %s, Node Metric Increment: %d\n", a.paint(bold, db.ThisNodeName),
+		a.paintIf(db.IsOverloaded, red, yes(db.IsOverloaded)), db.NodeMetricIncrementVal)
 	err := a.adjacencyTable(db)
 	a.printf("\n")
 	return err
-}
-
-// onlyBidirectional drops the adjacencies that only one end advertises.
-func onlyBidirectional(dbs []*types.AdjacencyDatabase) {
-	type end struct{ area, node, ifName, other, otherIfName string }
-	ends := map[end]bool{}
-	for _, db := range dbs {
-		for _, x := range db.Adjacencies {
-			ends[end{db.Area, db.ThisNodeName, x.IfName, x.OtherNodeName, x.OtherIfName}] = true
-		}
-	}
-	for _, db := range dbs {
-		db.Adjacencies = slices.DeleteFunc(db.Adjacencies, func(x *types.Adjacency) bool {
-			return !ends[end{db.Area, x.OtherNodeName, x.OtherIfName, db.ThisNodeName, x.IfName}]
-		})
-	}
 }
 
 // selected reports whether a list as --nodes takes it ("all", or names separated by commas) includes a name.
@@ -105,7 +91,7 @@ func unknownNodes(list string, known map[string]bool) error {
 	}
 	for name := range strings.SplitSeq(list, ",") {
 		if !known[name] {
-			return fmt.Errorf("--nodes: there is no node %q; there are %s", name, strings.Join(slices.SortedFunc(maps.Keys(known), naturalCompare), ", "))
+			return usagef("--nodes: there is no node %q; there are %s", name, strings.Join(slices.SortedFunc(maps.Keys(known), naturalCompare), ", "))
 		}
 	}
 	return nil
@@ -113,8 +99,9 @@ func unknownNodes(list string, known map[string]bool) error {
 
 func (a *app) decisionRoutes() *cobra.Command {
 	var (
-		nodes string
-		names bool
+		nodes  string
+		names  bool
+		labels []int32
 	)
 	cmd := &cobra.Command{
 		Use:   "routes [PREFIX...]",
@@ -135,13 +122,24 @@ func (a *app) decisionRoutes() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				db.UnicastRoutes = longestMatches(db.UnicastRoutes, wanted)
+				unicast, mpls := longestMatches(db.UnicastRoutes, wanted), onlyLabels(db.MplsRoutes, labels)
+				if len(labels) > 0 && len(wanted) == 0 {
+					unicast = nil
+				}
+				if len(wanted) > 0 && len(labels) == 0 {
+					mpls = nil
+				}
 				if a.json {
-					out[db.ThisNodeName] = routesJSON(db.UnicastRoutes)
+					out[db.ThisNodeName] = routesJSON(unicast, mpls)
 					continue
 				}
-				if err := s.printRoutes(db.ThisNodeName, db.UnicastRoutes, names); err != nil {
-					return err
+				if len(labels) == 0 || len(wanted) > 0 {
+					if err := s.printRoutes(db.ThisNodeName, unicast, names); err != nil {
+						return err
+					}
+				}
+				if len(mpls) > 0 || len(labels) > 0 {
+					a.printMpls(db.ThisNodeName, mpls)
 				}
 			}
 			if a.json {
@@ -151,6 +149,7 @@ func (a *app) decisionRoutes() *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&nodes, "nodes", "", "of these nodes, separated by commas, or all; default: the agent's own")
+	cmd.Flags().Int32SliceVarP(&labels, "labels", "l", nil, "only the routes of these MPLS labels")
 	hostnames(cmd, &names)
 	return cmd
 }
@@ -179,6 +178,7 @@ func (a *app) receivedRoutes() *cobra.Command {
 	var (
 		node, area string
 		detail     bool
+		tag2name   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "received-routes [PREFIX...]",
@@ -203,11 +203,16 @@ func (a *app) receivedRoutes() *cobra.Command {
 			if a.json {
 				return a.printJSON(routes)
 			}
-			return a.receivedBlocks(routes, detail)
+			tags, err := s.tagNames(tag2name)
+			if err != nil {
+				return err
+			}
+			return a.receivedBlocks(routes, detail, tags)
 		}),
 	}
 	cmd.Flags().StringVar(&node, "node", "", "only what this node advertises")
 	cmd.Flags().StringVar(&area, "area", "", "only what is advertised in this area")
-	cmd.Flags().BoolVarP(&detail, "detail", "d", true, "all attributes; --detail=false prints a line each")
+	pair(cmd, &detail, "detail", "dD", true, "all attributes; --no-detail: a line each")
+	tagNamesFlag(cmd, &tag2name)
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 
 	"openr/lsdb"
 	"openr/thrift/gen/kvstore"
+	"openr/thrift/gen/openrctrl"
 )
 
 // kvCommands are the commands of the kvstore group, which share the flag --area.
@@ -22,34 +23,54 @@ type kvCommands struct {
 
 func (a *app) kvStore() *cobra.Command {
 	k := &kvCommands{app: a}
-	g := group("kvstore", "The replicated key-value store", k.areasCommand(), k.keys(), k.keyVals(), k.adj(), k.prefixes(), k.peers(), k.summary())
+	g := group("kvstore", "The replicated key-value store",
+		k.areasCommand(), k.keys(), k.keyVals(), k.adj(), k.prefixes(), k.nodes(), k.peers(), k.summary(),
+		a.streamSummary(openrctrl.StreamSubscriberType_KVSTORE, "Who is subscribed to the store's changes"), k.snoop(),
+		k.setKey(), k.eraseKey(), k.signature(), k.compare(),
+		a.validateCommand("Check peers, own keys, and how long keys live", "KvStore", (*session).checkKvStore))
 	g.PersistentFlags().StringVar(&k.area, "area", "", "only this area; part of its name will do")
 	return g
 }
 
-// areas returns the areas to look at: those of the agent, or the one that --area names.
-func (k *kvCommands) areas(s *session) ([]string, error) {
-	summaries, err := s.GetKvStoreAreaSummary(s.ctx, nil)
+// areaNames returns the areas that the agent is part of.
+func (s *session) areaNames() ([]string, error) {
+	config, err := s.GetRunningConfigThrift(s.ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all, match []string
-	for _, a := range summaries {
-		all = append(all, a.Area)
-		switch {
-		case a.Area == k.area:
-			return []string{k.area}, nil
-		case strings.Contains(a.Area, k.area):
-			match = append(match, a.Area)
+	return slices.Sorted(maps.Keys(areaConfig(config))), nil
+}
+
+// matchAreas returns the areas that flag --area means: all without it, else the one that it names or is part of the name of.
+func (s *session) matchAreas(flag string) ([]string, error) {
+	all, err := s.areaNames()
+	if err != nil || flag == "" || slices.Contains(all, flag) {
+		if flag != "" && err == nil {
+			all = []string{flag}
 		}
+		return all, err
 	}
-	slices.Sort(all)
-	if k.area != "" && len(match) != 1 {
-		return nil, fmt.Errorf("--area %s: name one of the areas %s", k.area, strings.Join(all, ", "))
+	match := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !strings.Contains(name, flag) })
+	if len(match) != 1 {
+		return nil, usagef("--area %s: name one of the areas %s", flag, strings.Join(all, ", "))
 	}
-	slices.Sort(match)
 	return match, nil
 }
+
+// oneArea is matchAreas for commands that work on one area.
+func (s *session) oneArea(flag string) (string, error) {
+	areas, err := s.matchAreas(flag)
+	if err != nil {
+		return "", err
+	}
+	if len(areas) != 1 {
+		return "", usagef("say which area: --area with one of %s", strings.Join(areas, ", "))
+	}
+	return areas[0], nil
+}
+
+// areas returns the areas to look at: those of the agent, or the one that --area names.
+func (k *kvCommands) areas(s *session) ([]string, error) { return s.matchAreas(k.area) }
 
 // entry is a key of one area.
 type entry struct {
@@ -63,6 +84,11 @@ func (k *kvCommands) dump(s *session, filter *kvstore.KeyDumpParams) ([]entry, e
 	if err != nil {
 		return nil, err
 	}
+	return s.dump(areas, filter)
+}
+
+// dump returns the keys of some areas, in order.
+func (s *session) dump(areas []string, filter *kvstore.KeyDumpParams) ([]entry, error) {
 	var out []entry
 	for _, area := range areas {
 		p, err := s.GetKvStoreKeyValsFilteredArea(s.ctx, filter, area)
@@ -104,7 +130,9 @@ func (k *kvCommands) keys() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "keys",
 		Short: "The keys, who wrote them, and how big they are",
-		Args:  cobra.NoArgs,
+		Long: "The keys, who wrote them, and how big they are.\n\nWith --json: key -> value without its data; if there are several areas " +
+			"and --area names none,\narea -> key -> value.",
+		Args: cobra.NoArgs,
 		RunE: k.run(func(s *session, _ []string) error {
 			filter := kvstore.NewKeyDumpParams()
 			and := kvstore.FilterOperator_AND
@@ -115,12 +143,16 @@ func (k *kvCommands) keys() *cobra.Command {
 			if originator != "" {
 				filter.OriginatorIds = []string{originator}
 			}
-			entries, err := k.dump(s, filter)
+			areas, err := k.areas(s)
+			if err != nil {
+				return err
+			}
+			entries, err := s.dump(areas, filter)
 			if err != nil {
 				return err
 			}
 			if k.json {
-				return k.printJSON(keysJSON(entries))
+				return k.printJSON(keysJSON(areas, entries))
 			}
 			return k.keyTable(entries, ttl)
 		}),
@@ -131,27 +163,26 @@ func (k *kvCommands) keys() *cobra.Command {
 	return cmd
 }
 
-// keysJSON is key -> value without its data; with several areas, area -> key -> value.
-func keysJSON(entries []entry) any {
+// keysJSON is key -> value without its data; of several areas, area -> key -> value.
+func keysJSON(areas []string, entries []entry) any {
 	byArea := map[string]map[string]any{}
-	for _, e := range entries {
-		v := *e.value
-		v.Value = nil
-		m := byArea[e.area]
-		if m == nil {
-			m = map[string]any{}
-			byArea[e.area] = m
-		}
-		m[e.key] = map[string]any{
-			"version": v.Version, "originatorId": v.OriginatorId, "value": nil, "ttl": v.TTL, "ttlVersion": v.TtlVersion, "hash": v.Hash,
-		}
+	for _, area := range areas {
+		byArea[area] = map[string]any{}
 	}
-	if len(byArea) == 1 {
-		for _, m := range byArea {
-			return m
-		}
+	for _, e := range entries {
+		byArea[e.area][e.key] = valueJSON(e.value, nil)
+	}
+	if len(areas) == 1 {
+		return byArea[areas[0]]
 	}
 	return byArea
+}
+
+// valueJSON is a value of the store with its data as given.
+func valueJSON(v *kvstore.Value, data any) map[string]any {
+	return map[string]any{
+		"version": v.Version, "originatorId": v.OriginatorId, "value": data, "ttl": v.TTL, "ttlVersion": v.TtlVersion, "hash": v.Hash,
+	}
 }
 
 // valueOverhead is what Open/R adds to the length of key, originator and data for the size of an entry.
@@ -217,10 +248,7 @@ func (k *kvCommands) keyVals() *cobra.Command {
 					delete(missing, key)
 					v := p.KeyVals[key]
 					if k.json {
-						out[area][key] = map[string]any{
-							"version": v.Version, "originatorId": v.OriginatorId, "ttl": v.TTL, "ttlVersion": v.TtlVersion, "hash": v.Hash,
-							"value": decoded(key, v.Value),
-						}
+						out[area][key] = valueJSON(v, decoded(key, v.Value))
 						continue
 					}
 					k.printf("> key: %s\n  version: %d\n  originatorId: %s\n  ttl: %s\n  ttlVersion: %d\n  value:\n%s\n",
@@ -238,6 +266,10 @@ func (k *kvCommands) keyVals() *cobra.Command {
 			return nil
 		}),
 	}
+}
+
+func (a *app) peerState(state kvstore.KvStorePeerState) string {
+	return a.paintIf(state != kvstore.KvStorePeerState_INITIALIZED, yellow, state.String())
 }
 
 func (k *kvCommands) peers() *cobra.Command {
@@ -265,8 +297,8 @@ func (k *kvCommands) peers() *cobra.Command {
 				for _, name := range slices.SortedFunc(maps.Keys(peers), naturalCompare) {
 					p := peers[name]
 					rows = append(rows, []string{
-						name, p.State.String(), duration(time.Duration(p.GetStateElapsedTimeMs()) * time.Millisecond), fmt.Sprint(p.GetFlaps()),
-						p.PeerAddr, fmt.Sprint(p.CtrlPort), area,
+						name, k.peerState(p.State), duration(time.Duration(p.GetStateElapsedTimeMs()) * time.Millisecond),
+						fmt.Sprint(p.GetFlaps()), p.PeerAddr, fmt.Sprint(p.CtrlPort), area,
 					})
 				}
 			}
@@ -277,65 +309,4 @@ func (k *kvCommands) peers() *cobra.Command {
 			return k.table([]string{"Peer", "State", "Elapsed time", "Flaps", "Address", "Port", "Area"}, rows)
 		}),
 	}
-}
-
-func (k *kvCommands) summary() *cobra.Command {
-	return &cobra.Command{
-		Use:   "summary",
-		Short: "Peers, keys and traffic in figures",
-		Args:  cobra.NoArgs,
-		RunE: k.run(func(s *session, _ []string) error {
-			areas, err := k.areas(s)
-			if err != nil {
-				return err
-			}
-			summaries, err := s.GetKvStoreAreaSummary(s.ctx, areas)
-			if err != nil {
-				return err
-			}
-			if k.json {
-				return k.printJSON(summaries)
-			}
-			slices.SortFunc(summaries, func(x, y *kvstore.KvStoreAreaSummary) int { return cmp.Compare(x.Area, y.Area) })
-			for _, sum := range summaries {
-				states := map[kvstore.KvStorePeerState]int{}
-				for _, p := range sum.PeersMap {
-					states[p.State]++
-				}
-				k.printf(">> Area - %s\n   Peers: %d Total - %d Initialized, %d Syncing, %d Idle\n   Database: %d KVs, %s\n", sum.Area, len(sum.PeersMap),
-					states[kvstore.KvStorePeerState_INITIALIZED], states[kvstore.KvStorePeerState_SYNCING], states[kvstore.KvStorePeerState_IDLE],
-					sum.KeyValsCount, size(int64(sum.KeyValsBytes)))
-			}
-			counters, err := s.GetRegexCounters(s.ctx, `kvstore\..*`)
-			if err != nil {
-				return err
-			}
-			k.printf("\n")
-			return k.table([]string{"Stat", "1 min", "10 mins", "1 hour", "All Time"}, statistics(counters))
-		}),
-	}
-}
-
-// statistics lists what kvstore has sent and received over four spans of time.
-func statistics(counters map[string]int64) [][]string {
-	var rows [][]string
-	for _, stat := range []struct{ title, counter string }{
-		{"Sent Publications", "kvstore.thrift.num_flood_pub.count"},
-		{"Sent KeyVals", "kvstore.thrift.num_flood_key_vals.sum"},
-		{"Rcvd Publications", "kvstore.received_publications.count"},
-		{"Rcvd KeyVals", "kvstore.received_key_vals.sum"},
-		{"Updated KeyVals", "kvstore.updated_key_vals.sum"},
-	} {
-		row := []string{stat.title}
-		for _, span := range []string{".60", ".600", ".3600", ""} {
-			v, ok := counters[stat.counter+span]
-			if !ok {
-				row = append(row, "N/A")
-				continue
-			}
-			row = append(row, fmt.Sprint(v))
-		}
-		rows = append(rows, row)
-	}
-	return rows
 }

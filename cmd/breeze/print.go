@@ -1,39 +1,46 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
-	"reflect"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"openr/lsdb"
 	"openr/thrift/gen/network"
 )
 
 // table prints rows under a header with a rule, columns as wide as they need to be. Rows may be shorter than the header.
+// Without a header there is no rule either.
 func (a *app) table(header []string, rows [][]string) error {
-	var b bytes.Buffer
-	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	rule := make([]string, len(header))
-	for i, h := range header {
-		rule[i] = strings.Repeat("-", utf8.RuneCountInString(h))
+	all := slices.Concat([][]string{header, nil}, rows) // the rule comes when it is known how long it is
+	if header == nil {
+		all = rows
 	}
-	for _, row := range append([][]string{header, rule}, rows...) {
-		for _, cell := range append(row, make([]string, len(header)-len(row))...) {
-			fmt.Fprint(w, cell, "\t")
+	var widths []int
+	for _, row := range all {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			if len(row) > 1 || len(header) < 2 { // a lone cell may run over all columns
+				widths[i] = max(widths[i], width(cell))
+			}
 		}
-		fmt.Fprintln(w)
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	for i := range header {
+		all[1] = append(all[1], strings.Repeat("-", widths[i]))
 	}
-	for line := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(a.out, strings.TrimRight(line, " \n")); err != nil {
+	for _, row := range all {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", max(0, widths[i]-width(cell))+2))
+			}
+		}
+		if _, err := fmt.Fprintln(a.out, strings.TrimRight(line.String(), " ")); err != nil {
 			return err
 		}
 	}
@@ -45,67 +52,20 @@ func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, ar
 
 // caption prints a heading in Open/R's way.
 func (a *app) caption(format string, args ...any) {
-	a.printf("\n== %s  ==\n\n", fmt.Sprintf(format, args...))
+	a.printf("\n%s\n\n", a.paint(bold, fmt.Sprintf("== %s  ==", fmt.Sprintf(format, args...))))
 }
 
-// printJSON prints v with sorted keys. Thrift structs are printed in Open/R's way (see plain).
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(plain(reflect.ValueOf(v)))
-}
-
-// plain makes maps, slices and scalars of v: structs by their Thrift field names, optional fields that are not set null,
-// prefixes as "address/length", addresses as {addr, ifName}, enumerations as numbers, binary as text.
-func plain(v reflect.Value) any {
-	if !v.IsValid() {
-		return nil
+// warn says something on the error output, once.
+func (a *app) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if a.warned[text] {
+		return
 	}
-	switch x := v.Interface().(type) {
-	case *network.IpPrefix:
-		return prefixText(x)
-	case *network.BinaryAddress:
-		if x == nil {
-			return nil
-		}
-		return map[string]any{"addr": addrText(x), "ifName": plain(reflect.ValueOf(x.IfName))}
-	case json.RawMessage:
-		return x
-	case []byte:
-		return string(x)
+	if a.warned == nil {
+		a.warned = map[string]bool{}
 	}
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if v.IsNil() {
-			return nil
-		}
-		return plain(v.Elem())
-	case reflect.Struct:
-		out := map[string]any{}
-		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			if name != "" && name != "-" {
-				out[name] = plain(v.Field(i))
-			}
-		}
-		return out
-	case reflect.Map:
-		out := map[string]any{}
-		for it := v.MapRange(); it.Next(); {
-			out[fmt.Sprint(it.Key())] = plain(it.Value())
-		}
-		return out
-	case reflect.Slice, reflect.Array:
-		out := make([]any, v.Len())
-		for i := range out {
-			out[i] = plain(v.Index(i))
-		}
-		return out
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return v.Int() // an enumeration would print its name
-	}
-	return v.Interface()
+	a.warned[text] = true
+	fmt.Fprintln(a.errOut, "breeze: warning:", text)
 }
 
 // prefixText prints a prefix with its host bits, as the addresses of interfaces have them.
@@ -153,6 +113,9 @@ func duration(d time.Duration) string {
 	}
 	return clock
 }
+
+// clock prints a point in time to the millisecond, as Open/R's breeze does.
+func clock(t time.Time) string { return t.Format("2006-01-02 15:04:05.000") }
 
 // size prints a number of bytes.
 func size(n int64) string {

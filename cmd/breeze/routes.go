@@ -1,10 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,61 +14,8 @@ import (
 	"openr/thrift/gen/openrctrl"
 )
 
-func (a *app) fib() *cobra.Command {
-	var names bool
-	routes := &cobra.Command{
-		Use:     "routes [PREFIX...]",
-		Aliases: []string{"unicast-routes"},
-		Short:   "Routes that the agent puts into the forwarding table",
-		Long: "Routes that the agent puts into the forwarding table. For each address or prefix given, only the route with the\n" +
-			"longest prefix that covers it.",
-		RunE: a.run(func(s *session, args []string) error {
-			routes, err := s.GetUnicastRoutesFiltered(s.ctx, args)
-			if err != nil {
-				return err
-			}
-			node, err := s.GetMyNodeName(s.ctx)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(map[string]any{node: routesJSON(routes)})
-			}
-			if err := s.printRoutes(node, routes, names); err != nil {
-				return err
-			}
-			return s.printUnfinished()
-		}),
-	}
-	hostnames(routes, &names)
-	return group("fib", "Forwarding table", routes)
-}
-
-// printUnfinished says what of the printed routes the forwarding table lacks, and why.
-func (s *session) printUnfinished() error {
-	const synced, failed = "fib.synced", "fib.failed_route."
-	reasons, err := s.GetRegexExportedValues(s.ctx, regexp.QuoteMeta(failed)+".*")
-	if err != nil {
-		return err
-	}
-	if len(reasons) > 0 {
-		s.printf("\nFailed, and tried again:\n")
-		for _, name := range slices.Sorted(maps.Keys(reasons)) {
-			s.printf("> %s\n  %s\n", strings.TrimPrefix(name, failed), reasons[name])
-		}
-	}
-	counters, err := s.GetSelectedCounters(s.ctx, []string{synced})
-	if err != nil {
-		return err
-	}
-	if v, ok := counters[synced]; ok && v == 0 {
-		s.printf("\nnothing is programmed yet: the agent has still to compare its routes with what stands in the table\n")
-	}
-	return nil
-}
-
 func hostnames(cmd *cobra.Command, names *bool) {
-	cmd.Flags().BoolVar(names, "hostnames", true, "next hops by name where it is known, instead of by address")
+	pair(cmd, names, "hostnames", "", true, "next hops by name where it is known, instead of by address")
 }
 
 // parsePrefixes reads addresses and prefixes.
@@ -82,7 +28,7 @@ func parsePrefixes(args []string) ([]netip.Prefix, error) {
 		}
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("%q is neither an IP address nor a prefix", text)
+			return nil, usagef("%q is neither an IP address nor a prefix", text)
 		}
 		out = append(out, p.Masked())
 	}
@@ -117,7 +63,7 @@ func longestMatches(routes []*network.UnicastRoute, wanted []netip.Prefix) []*ne
 	return slices.DeleteFunc(slices.Clone(routes), func(r *network.UnicastRoute) bool { return !keep[r] })
 }
 
-// printRoutes prints the routes of a node, IPv4 first.
+// printRoutes prints the unicast routes of a node, IPv4 first.
 func (s *session) printRoutes(node string, routes []*network.UnicastRoute, names bool) error {
 	known := map[string]string{}
 	s.caption("Unicast Routes for %s", node)
@@ -131,18 +77,49 @@ func (s *session) printRoutes(node string, routes []*network.UnicastRoute, names
 			return err
 		}
 	}
-	routes = slices.Clone(routes)
-	slices.SortStableFunc(routes, func(x, y *network.UnicastRoute) int { return comparePrefix(prefixOf(x.Dest), prefixOf(y.Dest)) })
-	for _, r := range routes {
-		s.printf("> %s\n", prefixText(r.Dest))
-		for _, n := range r.NextHops {
-			s.printf("%s\n", nextHopText(n, names, known))
-		}
-		if len(r.NextHops) == 0 {
-			s.printf("  drop\n")
-		}
+	for _, r := range sortedRoutes(routes) {
+		s.printRoute(r, names, known)
 	}
 	return nil
+}
+
+// printRoute prints one route. known: see nextHopText.
+func (a *app) printRoute(r *network.UnicastRoute, names bool, known map[string]string) {
+	a.printf("> %s\n", prefixText(r.Dest))
+	for _, n := range r.NextHops {
+		a.printf("%s\n", nextHopText(n, names, known))
+	}
+	if len(r.NextHops) == 0 {
+		a.printf("  drop\n")
+	}
+}
+
+func sortedRoutes(routes []*network.UnicastRoute) []*network.UnicastRoute {
+	return slices.SortedStableFunc(slices.Values(routes), func(x, y *network.UnicastRoute) int {
+		return comparePrefix(prefixOf(x.Dest), prefixOf(y.Dest))
+	})
+}
+
+// printMpls prints the label routes of a node.
+func (a *app) printMpls(node string, routes []*network.MplsRoute) {
+	a.caption("MPLS Routes for %s", node)
+	if len(routes) == 0 {
+		a.printf("none\n")
+	}
+	for _, r := range slices.SortedStableFunc(slices.Values(routes), func(x, y *network.MplsRoute) int { return cmp.Compare(x.TopLabel, y.TopLabel) }) {
+		a.printf("> %d\n", r.TopLabel)
+		for _, n := range r.NextHops {
+			a.printf("%s\n", nextHopText(n, false, nil))
+		}
+	}
+}
+
+// onlyLabels returns the routes with certain labels; all if none is wanted.
+func onlyLabels(routes []*network.MplsRoute, labels []int32) []*network.MplsRoute {
+	if len(labels) == 0 {
+		return routes
+	}
+	return slices.DeleteFunc(slices.Clone(routes), func(r *network.MplsRoute) bool { return !slices.Contains(labels, r.TopLabel) })
 }
 
 // nameless reports whether a route has a next hop that does not say which neighbour it is.
@@ -169,6 +146,8 @@ func (s *session) nextHopNames(node string) (map[string]string, error) {
 	return names, nil
 }
 
+// nextHopText describes a next hop: with names by node and interface, where the next hop or known (address%interface -> node)
+// tells the node; else by address and interface.
 func nextHopText(n *network.NextHopThrift, names bool, known map[string]string) string {
 	var address, ifName string
 	if n.Address != nil {
@@ -177,33 +156,60 @@ func nextHopText(n *network.NextHopThrift, names bool, known map[string]string) 
 	}
 	where := strings.TrimSuffix(address+"%"+ifName, "%")
 	weight := max(n.Weight, 1) // 0 and 1 mean the same
+	action := actionText(n.MplsAction)
 	if !names {
-		return fmt.Sprintf("  via %s  weight %d", where, weight)
+		return fmt.Sprintf("  via %s  weight %d%s", where, weight, action)
 	}
 	if n.NeighborNodeName != nil {
 		where = *n.NeighborNodeName + "%" + ifName
 	} else if name := known[where]; name != "" {
 		where = name + "%" + ifName
 	}
-	return fmt.Sprintf("  via %s [weight %d/metric %d]", where, weight, n.Metric)
+	return fmt.Sprintf("  via %s [weight %d/metric %d]%s", where, weight, n.Metric, action)
+}
+
+// actionText says what a next hop does with labels.
+func actionText(m *network.MplsAction) string {
+	if m == nil {
+		return ""
+	}
+	text := "  mpls " + m.Action.String()
+	if m.SwapLabel != nil {
+		text += fmt.Sprintf(" %d", *m.SwapLabel)
+	}
+	if len(m.PushLabels) > 0 {
+		text += " " + strings.Trim(strings.ReplaceAll(fmt.Sprint(m.PushLabels), " ", "/"), "[]")
+	}
+	return text
 }
 
 // routesJSON has the keys of Open/R's breeze.
-func routesJSON(routes []*network.UnicastRoute) map[string]any {
-	list := []any{}
-	for _, r := range routes {
-		hops := []any{}
-		for _, n := range r.NextHops {
-			ifName := ""
-			if n.Address != nil {
-				ifName = n.Address.GetIfName()
-			}
-			hops = append(hops, map[string]any{
-				"address": n.Address, "nextHop": addrText(n.Address), "ifName": ifName,
-				"metric": n.Metric, "weight": n.Weight, "area": n.Area, "neighborNodeName": n.NeighborNodeName,
-			})
-		}
-		list = append(list, map[string]any{"dest": r.Dest, "nextHops": hops})
+func routesJSON(unicast []*network.UnicastRoute, mpls []*network.MplsRoute) map[string]any {
+	routes, labels := []any{}, []any{}
+	for _, r := range unicast {
+		routes = append(routes, map[string]any{"dest": r.Dest, "nextHops": nextHopsJSON(r.NextHops)})
 	}
-	return map[string]any{"unicastRoutes": list, "mplsRoutes": []any{}}
+	for _, r := range mpls {
+		labels = append(labels, map[string]any{"topLabel": r.TopLabel, "nextHops": nextHopsJSON(r.NextHops)})
+	}
+	return map[string]any{"unicastRoutes": routes, "mplsRoutes": labels}
+}
+
+func nextHopsJSON(nextHops []*network.NextHopThrift) []any {
+	hops := []any{}
+	for _, n := range nextHops {
+		ifName := ""
+		if n.Address != nil {
+			ifName = n.Address.GetIfName()
+		}
+		hop := map[string]any{
+			"address": n.Address, "nextHop": addrText(n.Address), "ifName": ifName,
+			"metric": n.Metric, "weight": n.Weight, "area": n.Area, "neighborNodeName": n.NeighborNodeName,
+		}
+		if n.MplsAction != nil {
+			hop["mplsAction"] = n.MplsAction
+		}
+		hops = append(hops, hop)
+	}
+	return hops
 }

@@ -2,24 +2,41 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"openr/thrift/gen/kvstore"
 	"openr/thrift/gen/types"
 )
 
 func (a *app) spark() *cobra.Command {
+	validate := a.validateCommand("Check that all neighbours are established, and where they should be", "Spark", (*session).checkSpark)
+	var detail bool // Open/R's has it; failures are always explained
+	validate.Flags().BoolVar(&detail, "detail", false, "")
+	validate.Flags().Lookup("detail").Hidden = true
+	return group("spark", "Neighbour discovery", a.sparkNeighbors(), a.gracefulRestart(), validate)
+}
+
+func (a *app) sparkNeighbors() *cobra.Command {
 	var detail bool
-	neighbors := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "neighbors",
 		Short: "Neighbours that were heard, in any state",
 		Args:  cobra.NoArgs,
 		RunE: a.run(func(s *session, _ []string) error {
 			all, err := s.GetNeighbors(s.ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
+			}
+			slices.SortStableFunc(all, func(x, y *types.SparkNeighbor) int {
+				if c := naturalCompare(x.NodeName, y.NodeName); c != 0 {
+					return c
+				}
+				return naturalCompare(x.LocalIfName, y.LocalIfName)
+			})
+			switch {
 			case a.json:
 				return a.printJSON(all)
 			case detail:
@@ -30,35 +47,40 @@ func (a *app) spark() *cobra.Command {
 			}
 			rows := make([][]string, len(all))
 			for i, n := range all {
-				rows[i] = []string{n.NodeName, n.State, n.Event, n.LocalIfName, n.RemoteIfName, n.Area, fmt.Sprint(n.RttUs)}
+				rows[i] = []string{n.NodeName, a.sparkState(n.State), n.Event, n.LocalIfName, n.RemoteIfName, n.Area, fmt.Sprint(n.RttUs)}
 			}
 			return a.table([]string{"Neighbor", "State", "Latest Event", "Local Intf", "Remote Intf", "Area", "Rtt(us)"}, rows)
 		}),
 	}
-	neighbors.Flags().BoolVar(&detail, "detail", false, "addresses, port, and when packets were sent last")
-	restart := &cobra.Command{
+	cmd.Flags().BoolVar(&detail, "detail", false, "addresses, port, and when packets were sent last")
+	return cmd
+}
+
+func (a *app) sparkState(state string) string {
+	return a.paintIf(state != types.SparkNeighState_ESTABLISHED.String(), yellow, state)
+}
+
+func (a *app) gracefulRestart() *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "graceful-restart",
 		Short: "Make the neighbours believe that the agent is about to restart",
 		Args:  cobra.NoArgs,
 	}
-	sure := restart.Flags().Bool("yes", false, "do it")
-	restart.RunE = func(cmd *cobra.Command, args []string) error {
-		if !*sure {
-			return fmt.Errorf("this tells all neighbours of %s that it restarts; say --yes to do it", a.address())
+	sure := yesFlag(cmd)
+	cmd.RunE = a.run(func(s *session, _ []string) error {
+		if err := s.confirm("Tell all neighbours of the agent that it restarts?", *sure); err != nil {
+			return err
 		}
-		return a.run(func(s *session, _ []string) error {
-			if err := s.FloodRestartingMsg(s.ctx); err != nil {
-				return err
-			}
-			a.printf("Neighbours have been told that the agent restarts.\n")
-			return nil
-		})(cmd, args)
-	}
-	return group("spark", "Neighbour discovery", neighbors, restart)
+		if err := s.FloodRestartingMsg(s.ctx); err != nil {
+			return err
+		}
+		return a.done("Neighbours have been told that the agent restarts.")
+	})
+	return cmd
 }
 
 func (a *app) neighborDetail(n *types.SparkNeighbor) {
-	a.printf("Neighbor: %s, State: %s, Last Event: %s\n", n.NodeName, n.State, n.Event)
+	a.printf("Neighbor: %s, State: %s, Last Event: %s\n", n.NodeName, a.sparkState(n.State), n.Event)
 	a.printf("  Area: %s, Local Interface: %s, Remote Interface: %s, Rtt: %d us\n", n.Area, n.LocalIfName, n.RemoteIfName, n.RttUs)
 	a.printf("  TransportAddressV6: %s, TransportAddressV4: %s, CtrlPort: %d\n", addrText(n.TransportAddressV6), addrText(n.TransportAddressV4), n.OpenrCtrlThriftPort)
 	a.printf("  Last hello sent: %s, handshake sent: %s, heartbeat sent: %s\n\n",
@@ -72,4 +94,38 @@ func ago(ms int64) string {
 		return "never"
 	}
 	return duration(time.Duration(ms)*time.Millisecond) + " ago"
+}
+
+// checkSpark validates what discovery has found.
+func (s *session) checkSpark() ([]check, error) {
+	all, err := s.GetNeighbors(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	discovered, err := s.checkStage(kvstore.InitializationEvent_NEIGHBOR_DISCOVERED)
+	if err != nil {
+		return nil, err
+	}
+	config, err := s.GetRunningConfigThrift(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	state, names := check{title: "Neighbor State"}, check{title: "Neighbor Names"}
+	areas := areaConfig(config)
+	for _, n := range all {
+		if n.State != types.SparkNeighState_ESTABLISHED.String() {
+			state.faults = append(state.faults, fmt.Sprintf("%s on %s is %s after %s", n.NodeName, n.LocalIfName, n.State, n.Event))
+			continue // until then it has no area for good
+		}
+		area, ok := areas[n.Area]
+		switch {
+		case !ok:
+			names.faults = append(names.faults, fmt.Sprintf("%s on %s is in area %s, which is not configured", n.NodeName, n.LocalIfName, n.Area))
+		case !matchesAny(area.NeighborRegexes, n.NodeName):
+			names.faults = append(names.faults, fmt.Sprintf("%s on %s matches none of the neighbor_regexes of area %s", n.NodeName, n.LocalIfName, n.Area))
+		}
+	}
+	slices.Sort(state.faults)
+	slices.Sort(names.faults)
+	return []check{state, discovered, names}, nil
 }
