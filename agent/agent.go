@@ -34,6 +34,10 @@ type Options struct {
 	Version string         // optional: shown by the control API
 }
 
+// maxMessage is the longest request and answer of the control port, in bytes, and what all requests may take together while
+// they come in: the digest of two million keys, the dump of a million keys with 400 bytes each.
+const maxMessage = 512 << 20
+
 // Agent is one router's routing agent.
 type Agent struct {
 	log      *zap.Logger
@@ -85,6 +89,18 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		routes        = queue.New(msg.MergeRoutes)       // decision -> fib
 		programmed    = queue.New(msg.MergeProgrammed)   // fib -> prefixmanager
 	)
+
+	countTraffic(counters, map[string][]reader{
+		"kvStorePublicationsQueue": {{"decision", linkState}, {"prefixManager", ownKeys}, {"linkMonitor", unrest}},
+		"kvRequestQueue":           {{"kvStore", keyRequests}},
+		"peerUpdatesQueue":         {{"kvStore", peers}, {"decision", expectedPeers}},
+		"neighborUpdatesQueue":     {{"linkMonitor", neighbors}},
+		"interfaceUpdatesQueue":    {{"spark", interfaces}},
+		"prefixUpdatesQueue":       {{"prefixManager", prefixes}},
+		"staticRouteUpdatesQueue":  {{"decision", staticRoutes}},
+		"routeUpdatesQueue":        {{"fib", routes}},
+		"fibRouteUpdatesQueue":     {{"prefixManager", programmed}},
+	})
 
 	if a.fib, err = programmer(cfg, log, counters); err != nil {
 		return nil, err
@@ -142,7 +158,9 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
 		ConfigStore: a.store, KeyRequests: keyRequests,
 	})
-	a.server = &rpc.Server{Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters}
+	a.server = &rpc.Server{
+		Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters, MaxFrame: maxMessage, MaxReceiving: maxMessage,
+	}
 
 	a.modules = []module{
 		{"kvstore", store.Run},

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -42,16 +43,17 @@ func inNamespace(t *testing.T, f func()) {
 	}
 }
 
-func testConfig() *config.Config {
+func testConfig(t *testing.T) *config.Config {
 	cfg := config.Default("alone")
 	cfg.DryRun = true
+	cfg.StorePath = filepath.Join(t.TempDir(), "store")
 	cfg.Spark.MinDiscovery, cfg.Spark.MaxDiscovery = 100*time.Millisecond, 200*time.Millisecond
 	return cfg
 }
 
 // TestAloneItInitializes: a node without neighbours gets through all stages by itself, and stops without leaving anything.
 func TestAloneItInitializes(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t)
 	// Nothing matches, so that the first interface set comes at once.
 	cfg.Areas[0].IncludeInterfaces = config.MustMatch("lo")
 	cfg.Areas[0].ExcludeInterfaces = config.MustMatch()
@@ -78,7 +80,7 @@ func TestAloneItInitializes(t *testing.T) {
 // TestBusyPort: what is in the way is named, and nothing stays open that would be in the way of the next attempt.
 func TestBusyPort(t *testing.T) {
 	inNamespace(t, func() {
-		cfg := testConfig()
+		cfg := testConfig(t)
 		busy, err := net.Listen("tcp", "[::]:2018")
 		if err != nil {
 			t.Error(err)
@@ -105,7 +107,7 @@ func TestBusyPort(t *testing.T) {
 
 // TestNoProgrammer: a configuration that asks for what is not built is refused.
 func TestNoProgrammer(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.DryRun, cfg.Fib.Netlink, cfg.Fib.Port = false, false, 60100
 	if _, err := agent.New(t.Context(), agent.Options{Config: cfg}); err == nil || !strings.Contains(err.Error(), "enable_netlink_fib_handler") {
 		t.Errorf("error %v, want one that names enable_netlink_fib_handler", err)

@@ -13,7 +13,7 @@ import (
 
 // TestClientsOriginateKeys: what a client persists over the control API is originated by this node.
 func TestClientsOriginateKeys(t *testing.T) {
-	cfg := testConfig()
+	cfg := testConfig(t)
 	cfg.Areas[0].IncludeInterfaces, cfg.Areas[0].ExcludeInterfaces = config.MustMatch("lo"), config.MustMatch()
 	var a *agent.Agent
 	var conn *rpc.Conn

@@ -76,3 +76,13 @@ func (q *Queue[T]) Stats() (pushed, merged uint64) {
 	defer q.mu.Unlock()
 	return q.pushed, q.merged
 }
+
+// Waiting returns how many values wait to be taken: 0 or 1.
+func (q *Queue[T]) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.full {
+		return 1
+	}
+	return 0
+}

@@ -28,6 +28,12 @@ func TestQueueMergesWhatWaits(t *testing.T) {
 	if pushed, merged := q.Stats(); pushed != 2 || merged != 1 {
 		t.Errorf("Stats = %d, %d; want 2, 1", pushed, merged)
 	}
+	if n := q.Waiting(); n != 0 {
+		t.Errorf("%d wait in a queue from which all was taken", n)
+	}
+	if q.Push([]int{1}); q.Waiting() != 1 {
+		t.Errorf("%d wait, want 1", q.Waiting())
+	}
 }
 
 func TestLatestReplaces(t *testing.T) {

@@ -25,8 +25,8 @@ import (
 // patience bounds every wait for a condition. It is no measure of speed: the waits end when the condition holds.
 const patience = time.Minute
 
-// agent is the binary under test, built once.
-var agent string
+// The binaries under test, built once.
+var agent, breeze string
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -54,16 +54,16 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(folder)
-	agent = filepath.Join(folder, "openr")
+	agent, breeze = filepath.Join(folder, "openr"), filepath.Join(folder, "breeze")
 	// The agent under test is the one that users get, or with OPENR_TEST_RACE=1 one with the race detector in it.
-	build := exec.Command("go", "build", "-o", agent, "openr/cmd/openr")
+	build := exec.Command("go", "build", "-o", folder, "openr/cmd/openr", "openr/cmd/breeze")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if os.Getenv("OPENR_TEST_RACE") == "1" {
-		build = exec.Command("go", "build", "-race", "-o", agent, "openr/cmd/openr")
+		build = exec.Command("go", "build", "-race", "-o", folder, "openr/cmd/openr", "openr/cmd/breeze")
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	}
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "failed to build the agent: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "failed to build: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
