@@ -128,6 +128,22 @@ type Fib struct {
 	Table            int           `key:"netlink_fib.route_table" range:"1..4294967295"`  // extension: Linux routing table; default 254 (main)
 	Protocol         int           `key:"netlink_fib.route_protocol" range:"17..253"`     // extension: rtm_protocol of our routes; default 99
 	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
+	NexthopObjects   bool          `key:"netlink_fib.nexthop_objects"`                    // extension: let routes with the same next hops share them, where the kernel can; default true
+	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: keep loop-free alternates ready (RFC 5286); default true
+	Zebra            Zebra
+}
+
+// Zebra is our own section zebra_fib: programming routes through FRR's zebra.
+type Zebra struct {
+	Enable       bool          `key:"zebra_fib.enable"`                    // instead of the kernel
+	Socket       string        `key:"zebra_fib.socket"`                    // default /var/run/frr/zserv.api
+	Release      string        `key:"zebra_fib.frr_release"`               // as in 8.4; empty: found out
+	RouteType    string        `key:"zebra_fib.route_type"`                // by FRR's name; default openfabric
+	Instance     int           `key:"zebra_fib.instance" range:"0..65535"` // tells users of the same route type apart
+	Distance     int           `key:"zebra_fib.distance" range:"0..255"`   // lower wins against other protocols; 0: FRR's for the route type
+	Tag          int           `key:"zebra_fib.tag" range:"0..4294967295"`
+	StaleTime    time.Duration `key:"zebra_fib.stale_time_s" range:"0.."` // for how long zebra keeps the routes when the agent stops; default 120
+	Redistribute []string      `key:"zebra_fib.redistribute"`             // FRR's route types whose routes this node advertises
 }
 
 // TLS is how connections to the control port are secured: thrift_server for those that others make, thrift_client for those

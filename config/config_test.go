@@ -46,9 +46,12 @@ func TestDefaults(t *testing.T) {
 			FlapInitialBackoff: time.Minute, FlapMaxBackoff: 5 * time.Minute, UseRTTMetric: true, PerfMeasurement: true,
 		},
 		Decision: Decision{DebounceMin: 10 * time.Millisecond, DebounceMax: 250 * time.Millisecond, UnblockInitialRoutes: 2 * time.Minute},
-		Fib:      Fib{RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10},
-		Monitor:  Monitor{MaxEventLog: 100},
-		TLS:      TLS{VerifyClient: VerifyClientNever},
+		Fib: Fib{
+			RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10, NexthopObjects: true, FastFailover: true,
+			Zebra: Zebra{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTime: 2 * time.Minute},
+		},
+		Monitor: Monitor{MaxEventLog: 100},
+		TLS:     TLS{VerifyClient: VerifyClientNever},
 	}
 	got := Default("leaf1.example:1")
 	got.rest = nil

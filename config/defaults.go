@@ -33,6 +33,7 @@ func Default(hostname string) *Config {
 func newFile() *file {
 	f := &file{OpenrConfig: fresh(reflect.TypeFor[openrconfig.OpenrConfig]()).Interface().(*openrconfig.OpenrConfig)}
 	f.NetlinkFib = fresh(reflect.TypeFor[netlinkFib]()).Interface().(*netlinkFib)
+	f.ZebraFib = fresh(reflect.TypeFor[zebraFib]()).Interface().(*zebraFib)
 	f.NetlinkLinks = fresh(reflect.TypeFor[netlinkLinks]()).Interface().(*netlinkLinks)
 	f.V4OverV6Nexthop = new(true)
 	f.IPTos = new(int32(192)) // DSCP 48, CS6: network control (RFC 4594)
@@ -45,7 +46,7 @@ func newFile() *file {
 // complete fills in the defaults that depend on other values.
 func (f *file) complete() {
 	if f.EnableNetlinkFibHandler == nil {
-		f.EnableNetlinkFibHandler = new(f.FibPort == 0)
+		f.EnableNetlinkFibHandler = new(f.FibPort == 0 && !f.ZebraFib.Enable)
 	}
 	if f.ThriftServer.VerifyClientType == nil {
 		f.ThriftServer.VerifyClientType = new(openrconfig.VerifyClientType_DO_NOT_REQUEST)

@@ -76,6 +76,12 @@ func drawConfig(t *rapid.T) *Config {
 		Fib: Fib{
 			RouteDeleteDelay: millis("delete", 0, 1000), Netlink: flag("netlink"), Port: num("fib port", 0, 65535),
 			Table: num("table", 1, 1<<32-1), Protocol: num("protocol", 17, 253), Metric: num("metric", 1, 1<<32-1),
+			NexthopObjects: flag("objects"), FastFailover: flag("failover"),
+			Zebra: Zebra{
+				Socket: rapid.String().Draw(t, "socket"), Release: rapid.String().Draw(t, "release"), RouteType: rapid.String().Draw(t, "type"),
+				Instance: num("instance", 0, 65535), Distance: num("distance", 0, 255), Tag: num("tag", 0, 1<<32-1),
+				StaleTime: seconds("stale", 0, 1<<31-1), Redistribute: texts("redistribute"),
+			},
 		},
 		Monitor:   Monitor{MaxEventLog: num("events", 0, 1<<31-1)},
 		RibPolicy: flag("rib policy"),

@@ -19,13 +19,29 @@ type file struct {
 	*openrconfig.OpenrConfig
 	NetlinkFib   *netlinkFib   `json:"netlink_fib"`
 	NetlinkLinks *netlinkLinks `json:"netlink_links"`
+	ZebraFib     *zebraFib     `json:"zebra_fib"`
 }
 
 // netlinkFib is our own section of the file: how routes are marked in the Linux kernel.
 type netlinkFib struct {
-	RouteTable    int64 `json:"route_table"`
-	RouteProtocol int32 `json:"route_protocol"`
-	RouteMetric   int64 `json:"route_metric"`
+	RouteTable     int64 `json:"route_table"`
+	RouteProtocol  int32 `json:"route_protocol"`
+	RouteMetric    int64 `json:"route_metric"`
+	NexthopObjects bool  `json:"nexthop_objects"`
+	FastFailover   bool  `json:"fast_failover"`
+}
+
+// zebraFib is our own section of the file: how routes are programmed through FRR's zebra.
+type zebraFib struct {
+	Enable       bool     `json:"enable"`
+	Socket       string   `json:"socket"`
+	FRRRelease   string   `json:"frr_release"`
+	RouteType    string   `json:"route_type"`
+	Instance     int32    `json:"instance"`
+	Distance     int32    `json:"distance"`
+	Tag          int64    `json:"tag"`
+	StaleTimeS   int32    `json:"stale_time_s"`
+	Redistribute []string `json:"redistribute"`
 }
 
 // netlinkLinks is our own section of the file: how interfaces of the Linux kernel are handled.
@@ -40,7 +56,12 @@ var constructors = constructorsOf(
 	openrconfig.NewWatchdogConfig, openrconfig.NewThriftServerConfig, openrconfig.NewThriftClientConfig,
 	openrconfig.NewMemoryProfilingConfig, openrconfig.NewOriginatedPrefix, openrconfig.NewAreaConfig,
 	openrconfig.NewFabricConfig, vipservice.NewVipServiceConfig,
-	func() *netlinkFib { return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10} },
+	func() *netlinkFib {
+		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true, FastFailover: true}
+	},
+	func() *zebraFib {
+		return &zebraFib{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTimeS: 120}
+	},
 	func() *netlinkLinks { return &netlinkLinks{SkipDAD: true} },
 )
 

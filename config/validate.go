@@ -190,8 +190,11 @@ func (d *decoder) checkSections(f *file) {
 	if isTrue(f.EnableVipService) && f.VipServiceConfig == nil {
 		d.refuseAs("enable_vip_service", "false, or a section vip_service_config")
 	}
-	if f.FibPort == 0 && !isTrue(f.EnableNetlinkFibHandler) && !isTrue(f.Dryrun) {
-		d.refuseAs("enable_netlink_fib_handler", "true, to program the Linux kernel, or in fib_port the port of a FibService, or dryrun")
+	if f.FibPort == 0 && !isTrue(f.EnableNetlinkFibHandler) && !f.ZebraFib.Enable && !isTrue(f.Dryrun) {
+		d.refuseAs("enable_netlink_fib_handler", "true, to program the Linux kernel, or in fib_port the port of a FibService, or zebra_fib.enable, or dryrun")
+	}
+	if f.ZebraFib.Enable && isTrue(f.EnableNetlinkFibHandler) {
+		d.refuseAs("zebra_fib.enable", "false, as enable_netlink_fib_handler is true: routes go to zebra or to the kernel")
 	}
 	d.checkTLS(f)
 }
