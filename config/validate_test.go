@@ -95,7 +95,7 @@ func TestErrors(t *testing.T) {
 		{"ctrl port", `{"thrift_server": {"openr_ctrl_port": 0}}`, []string{`1:39: thrift_server.openr_ctrl_port: value 0: want an integer from 1 to 65535`}},
 		{"fib port", `{"fib_port": 65536}`, []string{`1:14: fib_port: value 65536: want an integer from 0 to 65535`}},
 		{"no way to program", `{"enable_netlink_fib_handler": false}`, []string{`1:32: enable_netlink_fib_handler: value false: want true, to program the Linux kernel, or in fib_port the port of a FibService, or zebra_fib.enable, or dryrun`}},
-		{"two ways to program", `{"enable_netlink_fib_handler": true, "zebra_fib": {"enable": true}}`, []string{`1:57: zebra_fib.enable: value true: want false, as enable_netlink_fib_handler is true: routes go to zebra or to the kernel`}},
+		{"two ways to program", `{"enable_netlink_fib_handler": true, "zebra_fib": {"enable": true}}`, []string{`1:62: zebra_fib.enable: value true: want false, as enable_netlink_fib_handler is true: routes go to zebra or to the kernel`}},
 		{"soft drain", `{"softdrained_node_increment": 0}`, []string{`1:32: softdrained_node_increment: value 0: want an integer from 1 to 2147483647`}},
 		{"adj hold", `{"adj_hold_time_s": -1}`, []string{`1:21: adj_hold_time_s: value -1: want an integer from 0 to 2147483647 (seconds)`}},
 		{"delete delay", `{"route_delete_delay_ms": -1}`, []string{`1:27: route_delete_delay_ms: value -1: want an integer from 0 to 2147483647 (milliseconds)`}},
