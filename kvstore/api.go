@@ -16,17 +16,16 @@ import (
 // Errors: ErrUnknownArea; ctx's error or queue.ErrStopped if the store did not get to it.
 func (k *KvStore) Set(ctx context.Context, area string, set KeySet) (map[string]NoMergeReason, error) {
 	received := time.Now()
-	vals := make(map[string]lsdb.Value, len(set.KeyVals))
+	vals := make([]change, 0, len(set.KeyVals))
 	for key, v := range set.KeyVals {
 		if v.HasData() {
 			v.Hash, v.HasHash = Hash(v.Version, v.Originator, v.Data), true
 		}
-		vals[key] = v
+		vals = append(vals, change{key: key, value: v})
 	}
-	set.KeyVals = vals
 	var reasons map[string]NoMergeReason
 	err := k.ask(ctx, func() (err error) {
-		reasons, err = k.core.receive(time.Now(), received, area, set)
+		reasons, err = k.core.receive(time.Now(), received, area, set, vals)
 		return err
 	})
 	return reasons, err
@@ -71,7 +70,7 @@ func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnsw
 		} else {
 			k.opts.Counters.Count(cntCmdKeyDump)
 		}
-		if p.Hashes != nil {
+		if p.compares() {
 			a.answered(time.Now(), p.SenderID)
 		}
 		s = a.table.snapshot()
@@ -79,7 +78,7 @@ func (k *KvStore) Dump(ctx context.Context, area string, p DumpParams) (SyncAnsw
 	})
 	answer := SyncAnswer{Area: area}
 	if err == nil {
-		err = k.dumping(ctx, s.n, p.Hashes != nil, func() { answer.KeyVals, answer.ToBeUpdated = s.dump(time.Now(), f, p) })
+		err = k.dumping(ctx, s.n, p.compares(), func() { s.answer(time.Now(), f, p, &answer) })
 	}
 	return answer, err
 }

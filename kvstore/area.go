@@ -17,6 +17,7 @@ type area struct {
 	own   *own
 	peers map[string]*peer
 
+	strangers     map[string]told // answers to those who were no peers when they asked, lately
 	awaited       map[string]bool // initial peers of which KVSTORE_SYNCED still waits
 	adjAdvertised bool            // this node's adjacencies have been put into the store
 	parallelSyncs int
@@ -31,7 +32,7 @@ type area struct {
 
 func newArea(c *core, id string, now time.Time) *area {
 	a := &area{
-		c: c, id: id, kind: areaType(id), table: newTable(c.cfg.TTLDecrement), own: newOwn(c.node, c.cfg.KeyTTL), peers: map[string]*peer{},
+		c: c, id: id, kind: areaType(id), table: newTable(c.cfg.TTLDecrement), own: newOwn(c.node, c.cfg.KeyTTL), peers: map[string]*peer{}, strangers: map[string]told{},
 		awaited: map[string]bool{}, parallelSyncs: minParallelSyncs, bucket: newBucket(c.cfg.FloodRate, c.cfg.FloodBurst, now),
 	}
 	a.table.changes = &c.changes
@@ -46,14 +47,15 @@ type origin struct {
 	at     time.Time // when they came; zero for own keys
 }
 
-// merge brings values into the table, and what they change to the local modules and to the peers.
-func (a *area) merge(now time.Time, vals map[string]lsdb.Value, from origin) mergeResult {
+// merge brings values into the table, and what they change to the local modules and to the peers. The list is used up.
+func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
+	n := len(vals)
 	var held func(string) bool
 	if !from.local {
 		held = a.own.has
 	}
-	r := a.table.merge(now, vals, from.sender, held)
-	a.countMerge(vals, r)
+	r := a.table.mergeList(now, vals, from.sender, held)
+	a.countMerge(n, r)
 	if len(r.updated) == 0 {
 		return r
 	}
@@ -70,11 +72,11 @@ func (a *area) merge(now time.Time, vals map[string]lsdb.Value, from origin) mer
 }
 
 // countMerge counts what merge did.
-func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
+func (a *area) countMerge(received int, r mergeResult) {
 	n := a.c.counters
 	for _, suffix := range []string{"", "." + a.id} {
 		n.Count(cntRecvPubs + suffix)
-		n.Sum(cntRecvKeyVals+suffix, int64(len(vals)))
+		n.Sum(cntRecvKeyVals+suffix, int64(received))
 		n.Sum(cntUpdatedKeyVals+suffix, int64(len(r.updated)))
 	}
 	if len(r.updated) == 0 {
@@ -82,14 +84,8 @@ func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
 	} else {
 		n.Count(cntNumUpdates)
 	}
-	rejected := 0
-	for key, reason := range r.reasons {
-		if reason == ReasonUnknown || reason == ReasonInvalidTTL || vals[key].Version <= 0 {
-			rejected++
-		}
-	}
-	if rejected > 0 {
-		n.Sum(cntRejectedKeyVals, int64(rejected))
+	if r.invalid > 0 {
+		n.Sum(cntRejectedKeyVals, int64(r.invalid))
 	}
 }
 
@@ -97,7 +93,7 @@ func (a *area) countMerge(vals map[string]lsdb.Value, r mergeResult) {
 func (a *area) settle(now time.Time) {
 	a.table.watched = a.c.watched.Load() > 0
 	if vals := a.own.due(now, a.table.get); len(vals) > 0 {
-		for key, reason := range a.merge(now, vals, origin{local: true}).reasons {
+		for key, reason := range a.merge(now, changesOf(vals), origin{local: true}).reasons {
 			a.c.log.Warn("own key not stored", zap.String("area", a.id), zap.String("key", key), zap.Stringer("reason", reason))
 		}
 	}

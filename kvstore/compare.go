@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"openr/lsdb"
+	wire "openr/thrift/gen/kvstore"
 )
 
 // comparison is the outcome of comparing two stores' values of one key.
@@ -45,10 +46,15 @@ func betterOf(c int) comparison {
 	return tied
 }
 
+// compareWithThrift is compareValues with a generated value, which may be nil.
+func compareWithThrift(mine lsdb.Value, theirs *wire.Value) comparison {
+	return compareValues(mine, ValueFromThrift(theirs))
+}
+
 // difference compares my values with the asker's digest. It returns what to send to the asker, and the keys to ask from
 // it; a key of which nobody can tell who has the better value is in both (Open/R kvstore/KvStoreUtil.cpp,
 // dumpDifference). toBeUpdated is never nil.
-func difference(mine []*item, digest map[string]lsdb.Value) (send []*item, toBeUpdated []string) {
+func difference[V any](mine []*item, digest map[string]V, compare func(mine lsdb.Value, theirs V) comparison) (send []*item, toBeUpdated []string) {
 	toBeUpdated = []string{}
 	common := 0
 	for _, it := range mine {
@@ -58,7 +64,7 @@ func difference(mine []*item, digest map[string]lsdb.Value) (send []*item, toBeU
 			continue
 		}
 		common++
-		c := compareValues(it.value, theirs)
+		c := compare(it.value, theirs)
 		if c == first || c == unknown {
 			send = append(send, it)
 		}

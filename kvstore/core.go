@@ -148,18 +148,18 @@ func (c *core) keyRequests(now time.Time, r msg.KeyRequests) {
 		}
 	}
 	for a, vals := range last {
-		a.merge(now, vals, origin{local: true})
+		a.merge(now, changesOf(vals), origin{local: true})
 	}
 	c.settle(now)
 }
 
 // set handles a set of values from a peer or a client. The caller has recomputed the hashes.
 func (c *core) set(now time.Time, areaID string, s KeySet) (map[string]NoMergeReason, error) {
-	return c.receive(now, now, areaID, s)
+	return c.receive(now, now, areaID, s, changesOf(s.KeyVals))
 }
 
-// receive is set for a set that came at an earlier time.
-func (c *core) receive(now, received time.Time, areaID string, s KeySet) (map[string]NoMergeReason, error) {
+// receive is set for a set that came at an earlier time, and whose values are also in a list, which is used up.
+func (c *core) receive(now, received time.Time, areaID string, s KeySet, vals []change) (map[string]NoMergeReason, error) {
 	a, err := c.area(areaID, "setKvStoreKeyVals")
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (c *core) receive(now, received time.Time, areaID string, s KeySet) (map[st
 	if len(path) > maxPath || slices.ContainsFunc(path, func(node string) bool { return len(node) > maxOriginatorLen }) {
 		path = nil // no network is that wide, no name that long; the merge rule ends loops without it, too
 	}
-	r := a.merge(now, s.KeyVals, origin{sender: s.sender(), path: path, at: received})
+	r := a.merge(now, vals, origin{sender: s.sender(), path: path, at: received})
 	if r.resync {
 		a.disagree(now, s.sender())
 	}

@@ -164,7 +164,7 @@ func TestUnansweredSyncMakesTheNextMorePatient(t *testing.T) {
 
 // What a peer gets in answer to its own synchronization is not sent to it in the third leg as well, but looked after.
 func TestThirdLegLeavesOutWhatWasAnswered(t *testing.T) {
-	for _, arrived := range []bool{true, false} {
+	for _, c := range []struct{ arrived, early bool }{{true, false}, {false, false}, {true, true}} {
 		b := newBench(t, config.KvStore{})
 		vals, names := map[string]lsdb.Value{}, []string{"late"}
 		for i := range manyKeys {
@@ -174,9 +174,15 @@ func TestThirdLegLeavesOutWhatWasAnswered(t *testing.T) {
 		if _, err := b.set(b.now, "0", KeySet{KeyVals: vals}); err != nil {
 			t.Fatal(err)
 		}
+		if c.early { // it asks before it is known as a peer
+			b.areas["0"].answered(b.now, "p")
+			b.now = b.now.Add(strangerTime / 2)
+		}
 		b.peersChanged(b.now, msg.PeerUpdate{Initial: true, Add: map[msg.AreaNode]msg.Peer{{Area: "0", Node: "p"}: {Node: "p"}}})
 		sync := b.take().jobs[0]
-		b.areas["0"].answered(b.now, "p")
+		if !c.early {
+			b.areas["0"].answered(b.now, "p")
+		}
 		b.receive("x", "late", val(1, "x", "1"))
 		b.done(b.now, result{job: sync, answer: SyncAnswer{ToBeUpdated: names}})
 		e := b.take()
@@ -188,7 +194,7 @@ func TestThirdLegLeavesOutWhatWasAnswered(t *testing.T) {
 		if len(e.jobs) != 1 || e.jobs[0].kind != jobSync || b.areas["0"].peers["p"].state != PeerInitialized {
 			t.Fatalf("second look %+v", e.jobs)
 		}
-		if arrived {
+		if c.arrived {
 			names = []string{}
 		}
 		b.done(b.now, result{job: e.jobs[0], answer: SyncAnswer{ToBeUpdated: names}})
@@ -202,6 +208,23 @@ func TestThirdLegLeavesOutWhatWasAnswered(t *testing.T) {
 		if e := b.sleep(time.Minute); len(e.jobs) > 0 {
 			t.Errorf("it goes on: %+v", e.jobs)
 		}
+	}
+}
+
+// Those who ask and never become peers are not remembered for long, nor in any number.
+func TestStrangersAreForgotten(t *testing.T) {
+	b := newBench(t, config.KvStore{})
+	a := b.areas["0"]
+	for i := range 3 * maxStrangers {
+		a.answered(b.now, fmt.Sprint("s", i))
+	}
+	if len(a.strangers) != maxStrangers {
+		t.Errorf("%d are remembered", len(a.strangers))
+	}
+	b.now = b.now.Add(strangerTime)
+	b.addPeer("s0")
+	if p := a.peers["s0"]; len(a.strangers) != 0 || !p.told.at.IsZero() {
+		t.Errorf("%d are remembered after their time, the peer was told at %v", len(a.strangers), p.told.at)
 	}
 }
 

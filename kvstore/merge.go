@@ -99,6 +99,7 @@ func withinLimits(key string, v lsdb.Value) bool {
 type mergeResult struct {
 	updated []change                 // the values exactly as they were received
 	reasons map[string]NoMergeReason // why the others did not
+	invalid int                      // how many of those no store would accept
 	resync  bool                     // one of them calls for a full synchronization with the sender
 }
 
@@ -106,4 +107,13 @@ type mergeResult struct {
 type change struct {
 	key   string
 	value lsdb.Value
+}
+
+// changesOf returns values as a list.
+func changesOf(vals map[string]lsdb.Value) []change {
+	list := make([]change, 0, len(vals))
+	for key, v := range vals {
+		list = append(list, change{key: key, value: v})
+	}
+	return list
 }

@@ -19,6 +19,7 @@ import (
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
+	wire "openr/thrift/gen/kvstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -215,11 +216,15 @@ func (c *memClient) FullSync(ctx context.Context, area string, digest Digest) (S
 	if err != nil {
 		return SyncAnswer{}, err
 	}
-	a, err := x.Dump(ctx, area, DumpParamsFromThrift(digestToThrift(digest)))
+	args, err := askedFor(area, digest)
 	if err != nil {
 		return SyncAnswer{}, err
 	}
-	return PublicationFromThrift(PublicationToThrift(a)), nil
+	a, err := x.Dump(ctx, args.Area, DumpParamsFromThrift(args.Filter))
+	if err != nil {
+		return SyncAnswer{}, err
+	}
+	return answered(&wire.KvStoreServiceGetKvStoreKeyValsFilteredAreaResult{Success: PublicationToThrift(a)})
 }
 
 func (c *memClient) Flood(ctx context.Context, f *Flood) error {

@@ -82,12 +82,17 @@ type peer struct {
 	again    bool      // the peer disagreed while it was being synchronized
 
 	// What the peer has been told in answer to its own full synchronization need not be sent to it again (area.third).
-	answered     uint64    // number of changes that the last such answer covered
-	answeredAt   time.Time // when that was
+	told         told
 	secondLookAt time.Time // when to see whether it has arrived; zero: nothing to see
 
 	pending  *pending // nil: nothing
 	finalize bool     // the next flood ends a full synchronization
+}
+
+// told is the last answer to a peer's own full synchronization.
+type told struct {
+	changes uint64 // number of changes that it covered
+	at      time.Time
 }
 
 // to moves the peer to the state after e and reports whether the event was expected.

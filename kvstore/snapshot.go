@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"openr/lsdb"
+	wire "openr/thrift/gen/kvstore"
 )
 
 // digest returns all keys without their data, for a full synchronization.
@@ -23,17 +24,32 @@ func (s snapshot) digestSize() int { return 128 * s.n }
 
 // dump answers at now a dump or the first leg of a full synchronization.
 func (s snapshot) dump(now time.Time, f filter, p DumpParams) (map[string]lsdb.Value, []string) {
+	var a SyncAnswer
+	p.thrift = false
+	s.answer(now, f, p, &a)
+	return a.KeyVals, a.ToBeUpdated
+}
+
+// answer is dump into an answer, in the form that p asks for.
+func (s snapshot) answer(now time.Time, f filter, p DumpParams, a *SyncAnswer) {
 	send := make([]*item, 0, s.n)
 	for it := range s.all() {
 		if f.match(it.key, it.value.Originator) {
 			send = append(send, it)
 		}
 	}
-	var toBeUpdated []string
-	if p.Hashes != nil {
-		send, toBeUpdated = difference(send, p.Hashes)
+	switch {
+	case p.hashes != nil:
+		send, a.ToBeUpdated = difference(send, p.hashes, compareWithThrift)
+	case p.Hashes != nil:
+		send, a.ToBeUpdated = difference(send, p.Hashes, compareValues)
 	}
-	vals := make(map[string]lsdb.Value, len(send))
+	var made slab
+	if p.thrift {
+		a.values, made = make(wire.KeyVals, len(send)), newSlab(len(send))
+	} else {
+		a.KeyVals = make(map[string]lsdb.Value, len(send))
+	}
 	for _, it := range send {
 		v, ok := outgoing(now, it.value, it.expires, aboutToExpire, s.decrement)
 		if !ok {
@@ -42,9 +58,12 @@ func (s snapshot) dump(now time.Time, f filter, p DumpParams) (map[string]lsdb.V
 		if p.DoNotPublishValue {
 			v = v.WithoutData()
 		}
-		vals[it.key] = v
+		if p.thrift {
+			a.values[it.key] = made.value(&v)
+		} else {
+			a.KeyVals[it.key] = v
+		}
 	}
-	return vals, toBeUpdated
 }
 
 // differs reports whether a full synchronization with a store that holds digest would transfer any key that f selects.

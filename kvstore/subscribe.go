@@ -68,7 +68,7 @@ func (k *KvStore) Subscribe(ctx context.Context, areas []string, p DumpParams) (
 	}
 	for i, part := range parts {
 		answer := SyncAnswer{Area: s.areas[i]}
-		err := k.dumping(ctx, part.n, p.Hashes != nil, func() { answer.KeyVals, answer.ToBeUpdated = part.dump(time.Now(), f, p) })
+		err := k.dumping(ctx, part.n, p.compares(), func() { part.answer(time.Now(), f, p, &answer) })
 		if err != nil {
 			s.Close()
 			return nil, nil, err

@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ func (a *area) addPeer(now time.Time, name string, spec msg.Peer, await bool) {
 		resync:  backoff{initial: resyncGap, max: a.c.cfg.SyncInitialBackoff},
 	}
 	a.peers[name] = p
+	a.greet(now, name, p)
 	a.c.sessions[p.session] = &peerRef{area: a, name: name, peer: p}
 	a.c.out.opened = append(a.c.out.opened, session{id: p.session, peer: spec})
 	if await {
@@ -199,9 +201,11 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	if r.answer.ToBeUpdated == nil {
 		a.c.log.Warn("peer does not know the area", zap.String("area", a.id), zap.String("peer", name))
 	}
-	a.c.counters.Sum(cntKeyValsUpdate, int64(len(r.answer.KeyVals)))
+	received := r.answer.changes()
+	n := len(received)
+	a.c.counters.Sum(cntKeyValsUpdate, int64(n))
 	a.c.counters.Sum(cntMissingKeys, int64(len(r.answer.ToBeUpdated)))
-	a.merge(now, r.answer.KeyVals, origin{sender: name, at: now})
+	a.merge(now, received, origin{sender: name, at: now})
 	a.third(now, p, r)
 	p.finalize = p.pending != nil
 	if !r.job.again {
@@ -210,7 +214,7 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	p.backoff.success()
 	a.parallelSyncs = min(2*a.parallelSyncs, maxParallelSyncs)
 	delete(a.awaited, name)
-	a.c.log.Info("synchronized", zap.String("area", a.id), zap.String("peer", name), zap.Int("received", len(r.answer.KeyVals)),
+	a.c.log.Info("synchronized", zap.String("area", a.id), zap.String("peer", name), zap.Int("received", n),
 		zap.Int("requested", len(r.answer.ToBeUpdated)), zap.Duration("took", r.took))
 	a.c.events.Add(evFullSync, map[string]string{"area": "[Area " + a.id + "] ", "neighbor": name},
 		map[string]int64{"duration_ms": r.took.Milliseconds()})
@@ -226,24 +230,50 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 const (
 	manyKeys   = 2048
 	secondLook = 3 * time.Second
+
+	strangerTime = time.Second // how long an answer to one who is not a peer yet counts
 )
 
 // answered notes that a peer's full synchronization is being answered.
 func (a *area) answered(now time.Time, name string) {
+	said := told{changes: a.c.changes, at: now}
 	if p := a.peers[name]; p != nil {
-		p.answered, p.answeredAt = a.c.changes, now
+		p.told = said
+		return
 	}
+	if len(a.strangers) >= maxStrangers {
+		a.forgetStrangers(now)
+	}
+	if len(a.strangers) < maxStrangers {
+		a.strangers[name] = said
+	}
+}
+
+func (a *area) forgetStrangers(now time.Time) {
+	maps.DeleteFunc(a.strangers, func(_ string, said told) bool { return now.Sub(said.at) >= strangerTime })
+}
+
+// maxStrangers bounds how many are remembered that were answered before they became peers.
+const maxStrangers = 64
+
+// greet takes over what a new peer was told before it became one: of two neighbours one is always the first to know.
+func (a *area) greet(now time.Time, name string, p *peer) {
+	if said := a.strangers[name]; now.Sub(said.at) < strangerTime {
+		p.told = said
+	}
+	delete(a.strangers, name)
+	a.forgetStrangers(now)
 }
 
 // third has sent to the peer what it has asked for.
 func (a *area) third(now time.Time, p *peer, r result) {
-	spare := len(r.answer.ToBeUpdated) >= manyKeys && !r.job.again && now.Sub(p.answeredAt) < secondLook
+	spare := len(r.answer.ToBeUpdated) >= manyKeys && !r.job.again && now.Sub(p.told.at) < secondLook
 	path := []string{a.c.node}
 	for _, key := range r.answer.ToBeUpdated {
 		e := a.table.entries[key]
 		switch {
 		case e == nil:
-		case spare && e.changed <= p.answered:
+		case spare && e.changed <= p.told.changes:
 			p.secondLookAt = now.Add(secondLook)
 		default:
 			p.ownPending().add(e.key, true, path, a.c.node)

@@ -66,12 +66,18 @@ func (t *table) snapshot() snapshot {
 // merge takes over what is better than what the table holds. Keys for which held is true (nil: none) are updated but do
 // not expire: the node that refreshes them is this one.
 func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender string, held func(key string) bool) mergeResult {
+	return t.mergeList(now, changesOf(received), sender, held)
+}
+
+// mergeList is merge for a list, whose memory the result uses.
+func (t *table) mergeList(now time.Time, received []change, sender string, held func(key string) bool) mergeResult {
 	if len(t.entries) == 0 {
 		t.entries = make(map[string]*entry, len(received))
 	}
-	r := mergeResult{updated: make([]change, 0, len(received)), reasons: map[string]NoMergeReason{}}
+	r := mergeResult{updated: received[:0], reasons: map[string]NoMergeReason{}}
 	*t.changes++
-	for key, got := range received {
+	for i := range received {
+		key, got := received[i].key, received[i].value
 		e := t.entries[key]
 		var mine *lsdb.Value
 		if e != nil {
@@ -94,6 +100,9 @@ func (t *table) merge(now time.Time, received map[string]lsdb.Value, sender stri
 		default:
 			r.resync = r.resync || v == resyncNeeded
 			r.reasons[key] = reason
+			if reason == ReasonUnknown || reason == ReasonInvalidTTL || got.Version <= 0 {
+				r.invalid++
+			}
 			continue
 		}
 		next.changed = *t.changes

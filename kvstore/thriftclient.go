@@ -98,7 +98,7 @@ func (d *dialer) dial(ctx context.Context, p msg.Peer) (Client, error) {
 		c.leave()
 		return nil, fmt.Errorf("kvstore of %s: %w", p.Node, err)
 	}
-	return &thriftClient{conn: c, service: wire.NewKvStoreServiceClient(c.rpc.Client())}, nil
+	return &thriftClient{conn: c}, nil
 }
 
 func (c *conn) connect(ctx context.Context, dialect rpc.Dialect) {
@@ -190,9 +190,8 @@ var errSilent = fmt.Errorf("the peer says nothing: %w", os.ErrDeadlineExceeded)
 
 // thriftClient is a Client over a Thrift connection.
 type thriftClient struct {
-	conn    *conn
-	service *wire.KvStoreServiceClient
-	closed  sync.Once
+	conn   *conn
+	closed sync.Once
 }
 
 func (c *thriftClient) FullSync(ctx context.Context, area string, d Digest) (SyncAnswer, error) {
@@ -204,7 +203,12 @@ func (c *thriftClient) FullSync(ctx context.Context, area string, d Digest) (Syn
 		}
 	})
 	defer watch.Stop()
-	t, err := c.service.GetKvStoreKeyValsFilteredArea(limited, digestToThrift(d), area)
+	var reply syncReply
+	_, err := c.conn.rpc.Client().Call(limited, syncMethod, &syncCall{area: area, digest: d}, &reply)
+	var answer SyncAnswer
+	if err == nil {
+		answer, err = reply.result()
+	}
 	if err != nil && context.Cause(limited) == errSilent {
 		err = errSilent
 	}
@@ -212,7 +216,7 @@ func (c *thriftClient) FullSync(ctx context.Context, area string, d Digest) (Syn
 	if err != nil {
 		return SyncAnswer{}, fmt.Errorf("getKvStoreKeyValsFilteredArea: %w", err)
 	}
-	return PublicationFromThrift(t), nil
+	return answer, nil
 }
 
 // setCall returns a flood as a call whose bytes all connections share.

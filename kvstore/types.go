@@ -39,7 +39,13 @@ type DumpParams struct {
 	IgnoreTTL         bool                  // of meaning to subscriptions only
 	DoNotPublishValue bool                  // leave Data out of the answer
 	SenderID          string                // the asking node; empty if a client asks
+
+	hashes wire.KeyVals // the same as Hashes, which is nil if this is set
+	thrift bool         // the answer will go to PublicationToThrift
 }
+
+// compares reports whether the difference between two stores is asked for.
+func (p *DumpParams) compares() bool { return p.Hashes != nil || p.hashes != nil }
 
 // SyncAnswer is the answer to a dump or to the first leg of a full synchronization (KvStore.thrift, Publication). TTLs
 // in it are what is left, less the decrement of one hop.
@@ -47,6 +53,18 @@ type SyncAnswer struct {
 	Area        string // as the asker named it
 	KeyVals     map[string]lsdb.Value
 	ToBeUpdated []string // keys of which the asker has, or may have, the better value; nil if it sent no Hashes
+
+	// The same as KeyVals, which is nil if one of these is set: as an answer is read, and as it is written.
+	list   []change
+	values wire.KeyVals
+}
+
+// changes returns the values as a list, which the caller may change.
+func (a SyncAnswer) changes() []change {
+	if a.list != nil {
+		return a.list
+	}
+	return changesOf(a.KeyVals)
 }
 
 // Digest is the first leg of a full synchronization: what the asker has, without the data.

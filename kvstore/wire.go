@@ -40,12 +40,9 @@ type slab struct {
 func newSlab(n int) slab { return slab{make([]wire.Value, 0, n), make([]int64, 0, n)} }
 
 // value returns v as the generated struct; the slab must have room.
-func (s *slab) value(v *lsdb.Value, withData bool) *wire.Value {
-	s.values = append(s.values, wire.Value{Version: v.Version, OriginatorId: v.Originator, TTL: v.TTL, TtlVersion: v.TTLVersion})
+func (s *slab) value(v *lsdb.Value) *wire.Value {
+	s.values = append(s.values, wire.Value{Version: v.Version, OriginatorId: v.Originator, Value: v.Data, TTL: v.TTL, TtlVersion: v.TTLVersion})
 	t := &s.values[len(s.values)-1]
-	if withData {
-		t.Value = v.Data
-	}
 	if v.HasHash {
 		s.hashes = append(s.hashes, v.Hash)
 		t.Hash = &s.hashes[len(s.hashes)-1]
@@ -57,18 +54,7 @@ func (s *slab) value(v *lsdb.Value, withData bool) *wire.Value {
 func KeyValsToThrift(vals map[string]lsdb.Value) wire.KeyVals {
 	t, s := make(wire.KeyVals, len(vals)), newSlab(len(vals))
 	for key, v := range vals {
-		t[key] = s.value(&v, true)
-	}
-	return t
-}
-
-// digestToThrift returns the parameters of the first leg of a full synchronization.
-func digestToThrift(d Digest) *wire.KeyDumpParams {
-	t := DumpParamsToThrift(DumpParams{IgnoreTTL: true, SenderID: d.asker})
-	s := newSlab(d.mine.n)
-	t.KeyValHashes = make(wire.KeyVals, d.mine.n)
-	for it := range d.mine.all() {
-		t.KeyValHashes[it.key] = s.value(&it.value, false)
+		t[key] = s.value(&v)
 	}
 	return t
 }
@@ -123,7 +109,7 @@ func KeySetFromThrift(t *wire.KeySetParams) KeySet {
 // DumpParamsToThrift converts the parameters of a dump.
 func DumpParamsToThrift(p DumpParams) *wire.KeyDumpParams {
 	t := wire.NewKeyDumpParams()
-	if p.Hashes != nil {
+	if t.KeyValHashes = p.hashes; p.Hashes != nil {
 		t.KeyValHashes = KeyValsToThrift(p.Hashes)
 	}
 	t.OriginatorIds = append([]string{}, p.Originators...)
@@ -138,14 +124,15 @@ func DumpParamsToThrift(p DumpParams) *wire.KeyDumpParams {
 	return t
 }
 
-// DumpParamsFromThrift is the inverse of DumpParamsToThrift; nil gives parameters that select everything.
+// DumpParamsFromThrift is the inverse of DumpParamsToThrift; nil gives parameters that select everything. The hashes are
+// shared with t, and not in Hashes; an answer to a dump with these parameters is for PublicationToThrift alone.
 func DumpParamsFromThrift(t *wire.KeyDumpParams) DumpParams {
 	if t == nil {
-		return DumpParams{}
+		return DumpParams{thrift: true}
 	}
 	p := DumpParams{
 		Keys: t.Keys, Originators: t.OriginatorIds, And: t.Oper != nil && *t.Oper == wire.FilterOperator_AND,
-		Hashes: KeyValsFromThrift(t.KeyValHashes), IgnoreTTL: t.IgnoreTtl, DoNotPublishValue: t.DoNotPublishValue,
+		hashes: t.KeyValHashes, thrift: true, IgnoreTTL: t.IgnoreTtl, DoNotPublishValue: t.DoNotPublishValue,
 	}
 	if t.SenderId != nil {
 		p.SenderID = *t.SenderId
@@ -156,7 +143,9 @@ func DumpParamsFromThrift(t *wire.KeyDumpParams) DumpParams {
 // PublicationToThrift returns an answer as the generated struct.
 func PublicationToThrift(a SyncAnswer) *wire.Publication {
 	t := wire.NewPublication()
-	t.KeyVals = KeyValsToThrift(a.KeyVals)
+	if t.KeyVals = a.values; t.KeyVals == nil {
+		t.KeyVals = KeyValsToThrift(a.KeyVals)
+	}
 	t.ExpiredKeys = []string{}
 	t.TobeUpdatedKeys = a.ToBeUpdated
 	t.Area = a.Area

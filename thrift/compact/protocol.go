@@ -48,6 +48,8 @@ type Protocol struct {
 	out []byte
 
 	reading, writing nesting
+	bulk             bulk
+	structs          int   // begun in reading
 	boolRead         byte  // value of the bool field whose header was read last, 0 if it is taken
 	boolPending      bool  // a bool field's header waits for the value
 	boolID           int16 // its id
@@ -65,7 +67,10 @@ func New() *Protocol {
 	return p
 }
 
-func (p *Protocol) init() { p.apache = thrift.NewTCompactProtocolConf(memory{p}, nil) }
+func (p *Protocol) init() {
+	p.apache = thrift.NewTCompactProtocolConf(memory{p}, nil)
+	p.bulk.depth = -1
+}
 
 // nesting keeps the last field id of each open struct.
 type nesting struct {
@@ -101,13 +106,14 @@ func failure(kind int, err error) error { return thrift.NewTProtocolExceptionWit
 // decoded.
 func (p *Protocol) ResetRead(b []byte) {
 	p.in, p.pos = b, 0
-	p.reading.depth, p.reading.last, p.boolRead = 0, 0, 0
+	p.reading.depth, p.reading.last, p.boolRead, p.structs = 0, 0, 0, 0
 }
 
 // ResetWrite makes the protocol append to dst.
 func (p *Protocol) ResetWrite(dst []byte) {
 	p.out = dst
 	p.writing.depth, p.writing.last, p.boolPending = 0, 0, false
+	p.bulk = bulk{depth: -1}
 }
 
 // Written returns the slice given to ResetWrite with all that was written since.

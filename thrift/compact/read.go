@@ -3,6 +3,7 @@ package compact
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -130,8 +131,27 @@ func (p *Protocol) ReadMessageBegin(context.Context) (name string, kind thrift.T
 // ReadMessageEnd implements thrift.TProtocol.
 func (p *Protocol) ReadMessageEnd(context.Context) error { return nil }
 
-// ReadStructBegin fails if structs are nested too deep. The name is always empty.
+// maxStructs is how many structs some bytes are taken to hold at most. An empty struct is one byte, but in memory as large as
+// any of its type: nobody has reason to send many, and who does it must not take much memory for little of his own.
+func maxStructs(size int) int { return 1<<10 + size/4 }
+
+// errStructs refuses bytes that hold more than maxStructs.
+var errStructs = failure(thrift.SIZE_LIMIT, errors.New("more structs than that many bytes have reason to hold: most are empty"))
+
+// CountStruct counts a struct in what is read, and fails if there are too many. It is for other protocols over Transport;
+// ReadStructBegin does it.
+func (p *Protocol) CountStruct() error {
+	if p.structs++; p.structs > maxStructs(len(p.in)) {
+		return errStructs
+	}
+	return nil
+}
+
+// ReadStructBegin fails if structs are nested too deep, or are too many. The name is always empty.
 func (p *Protocol) ReadStructBegin(context.Context) (string, error) {
+	if err := p.CountStruct(); err != nil {
+		return "", err
+	}
 	return "", p.reading.push()
 }
 

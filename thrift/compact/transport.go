@@ -27,16 +27,19 @@ func (m memory) Read(b []byte) (int, error) {
 func (m memory) ReadByte() (byte, error) { return m.p.byte() }
 
 func (m memory) Write(b []byte) (int, error) {
+	m.p.reserve(len(b))
 	m.p.out = append(m.p.out, b...)
 	return len(b), nil
 }
 
 func (m memory) WriteByte(b byte) error {
+	m.p.reserve(1)
 	m.p.out = append(m.p.out, b)
 	return nil
 }
 
 func (m memory) WriteString(s string) (int, error) {
+	m.p.reserve(len(s))
 	m.p.out = append(m.p.out, s...)
 	return len(s), nil
 }

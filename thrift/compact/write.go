@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/apache/thrift/lib/go/thrift"
 )
@@ -25,19 +24,19 @@ func tooLong(size int) error {
 	return failure(thrift.SIZE_LIMIT, fmt.Errorf("size %d does not fit 31 bits", size))
 }
 
-// appendUvarint does what its namesake in encoding/binary does, with one check of the room for all bytes.
-func appendUvarint(dst []byte, v uint64) []byte {
-	if v < 0x80 {
-		return append(dst, byte(v))
-	}
-	n := len(dst)
-	dst = slices.Grow(dst, binary.MaxVarintLen64)[:n+binary.MaxVarintLen64]
+// maxVarint is the most bytes that a number takes.
+const maxVarint = binary.MaxVarintLen64
+
+// uvarint writes a number; there must be room for maxVarint bytes.
+func (p *Protocol) uvarint(v uint64) {
+	n := len(p.out)
+	b := p.out[:n+maxVarint]
 	for ; v >= 0x80; v >>= 7 {
-		dst[n] = byte(v) | 0x80
+		b[n] = byte(v) | 0x80
 		n++
 	}
-	dst[n] = byte(v)
-	return dst[:n+1]
+	b[n] = byte(v)
+	p.out = b[:n+1]
 }
 
 func zigzag32(v int32) uint64 { return uint64(uint32(v)<<1 ^ uint32(v>>31)) }
@@ -48,8 +47,9 @@ func (p *Protocol) WriteMessageBegin(ctx context.Context, name string, kind thri
 	if version == 0 {
 		version = 2
 	}
+	p.reserve(2 + maxVarint)
 	p.out = append(p.out, protocolID, byte(kind)<<5|version&versionMask)
-	p.out = appendUvarint(p.out, uint64(uint32(seq)))
+	p.uvarint(uint64(uint32(seq)))
 	return p.WriteString(ctx, name)
 }
 
@@ -58,6 +58,9 @@ func (p *Protocol) WriteMessageEnd(context.Context) error { return nil }
 
 // WriteStructBegin fails if structs are nested too deep.
 func (p *Protocol) WriteStructBegin(context.Context, string) error {
+	if p.writing.depth == p.bulk.depth {
+		p.bulk.done++
+	}
 	return p.writing.push()
 }
 
@@ -81,10 +84,12 @@ func (p *Protocol) WriteFieldBegin(_ context.Context, _ string, kind thrift.TTyp
 }
 
 func (p *Protocol) appendField(code byte, id int16) {
+	p.reserve(1 + maxVarint)
 	if delta := int(id) - int(p.writing.last); delta > 0 && delta <= 15 {
 		p.out = append(p.out, byte(delta)<<4|code)
 	} else {
-		p.out = appendUvarint(append(p.out, code), zigzag32(int32(id)))
+		p.out = append(p.out, code)
+		p.uvarint(zigzag32(int32(id)))
 	}
 	p.writing.last = id
 }
@@ -94,12 +99,15 @@ func (p *Protocol) WriteFieldEnd(context.Context) error { return nil }
 
 // WriteFieldStop implements thrift.TProtocol.
 func (p *Protocol) WriteFieldStop(context.Context) error {
+	p.reserve(1)
 	p.out = append(p.out, 0)
 	return nil
 }
 
 // WriteMapBegin implements thrift.TProtocol.
 func (p *Protocol) WriteMapBegin(_ context.Context, key, value thrift.TType, size int) error {
+	p.contains(value == thrift.STRUCT, size)
+	p.reserve(1 + maxVarint)
 	if size == 0 {
 		p.out = append(p.out, 0)
 		return nil
@@ -113,15 +121,21 @@ func (p *Protocol) WriteMapBegin(_ context.Context, key, value thrift.TType, siz
 	case uint64(size) > math.MaxInt32:
 		return tooLong(size)
 	}
-	p.out = append(appendUvarint(p.out, uint64(size)), k<<4|v)
+	p.uvarint(uint64(size))
+	p.out = append(p.out, k<<4|v)
 	return nil
 }
 
 // WriteMapEnd implements thrift.TProtocol.
-func (p *Protocol) WriteMapEnd(context.Context) error { return nil }
+func (p *Protocol) WriteMapEnd(context.Context) error {
+	p.contained()
+	return nil
+}
 
 // WriteListBegin implements thrift.TProtocol.
 func (p *Protocol) WriteListBegin(_ context.Context, elem thrift.TType, size int) error {
+	p.contains(elem == thrift.STRUCT, size)
+	p.reserve(1 + maxVarint)
 	code := typeCodes[elem]
 	switch {
 	case code == 0:
@@ -131,13 +145,17 @@ func (p *Protocol) WriteListBegin(_ context.Context, elem thrift.TType, size int
 	case size <= 14:
 		p.out = append(p.out, byte(size)<<4|code)
 	default:
-		p.out = appendUvarint(append(p.out, 0xf0|code), uint64(size))
+		p.out = append(p.out, 0xf0|code)
+		p.uvarint(uint64(size))
 	}
 	return nil
 }
 
 // WriteListEnd implements thrift.TProtocol.
-func (p *Protocol) WriteListEnd(context.Context) error { return nil }
+func (p *Protocol) WriteListEnd(context.Context) error {
+	p.contained()
+	return nil
+}
 
 // WriteSetBegin implements thrift.TProtocol.
 func (p *Protocol) WriteSetBegin(ctx context.Context, elem thrift.TType, size int) error {
@@ -145,7 +163,10 @@ func (p *Protocol) WriteSetBegin(ctx context.Context, elem thrift.TType, size in
 }
 
 // WriteSetEnd implements thrift.TProtocol.
-func (p *Protocol) WriteSetEnd(context.Context) error { return nil }
+func (p *Protocol) WriteSetEnd(context.Context) error {
+	p.contained()
+	return nil
+}
 
 // WriteBool implements thrift.TProtocol.
 func (p *Protocol) WriteBool(_ context.Context, v bool) error {
@@ -157,6 +178,7 @@ func (p *Protocol) WriteBool(_ context.Context, v bool) error {
 		p.boolPending = false
 		p.appendField(code, p.boolID)
 	} else {
+		p.reserve(1)
 		p.out = append(p.out, code)
 	}
 	return nil
@@ -164,24 +186,28 @@ func (p *Protocol) WriteBool(_ context.Context, v bool) error {
 
 // WriteI16 implements thrift.TProtocol.
 func (p *Protocol) WriteI16(_ context.Context, v int16) error {
-	p.out = appendUvarint(p.out, zigzag32(int32(v)))
+	p.reserve(maxVarint)
+	p.uvarint(zigzag32(int32(v)))
 	return nil
 }
 
 // WriteI32 implements thrift.TProtocol.
 func (p *Protocol) WriteI32(_ context.Context, v int32) error {
-	p.out = appendUvarint(p.out, zigzag32(v))
+	p.reserve(maxVarint)
+	p.uvarint(zigzag32(v))
 	return nil
 }
 
 // WriteI64 implements thrift.TProtocol.
 func (p *Protocol) WriteI64(_ context.Context, v int64) error {
-	p.out = appendUvarint(p.out, uint64(v)<<1^uint64(v>>63))
+	p.reserve(maxVarint)
+	p.uvarint(uint64(v)<<1 ^ uint64(v>>63))
 	return nil
 }
 
 // WriteDouble writes big-endian, as fbthrift does and Apache does not.
 func (p *Protocol) WriteDouble(_ context.Context, v float64) error {
+	p.reserve(8)
 	p.out = binary.BigEndian.AppendUint64(p.out, math.Float64bits(v))
 	return nil
 }
@@ -191,7 +217,9 @@ func (p *Protocol) WriteString(_ context.Context, v string) error {
 	if len(v) > math.MaxInt32 {
 		return tooLong(len(v))
 	}
-	p.out = append(appendUvarint(p.out, uint64(len(v))), v...)
+	p.reserve(maxVarint + len(v))
+	p.uvarint(uint64(len(v)))
+	p.out = append(p.out, v...)
 	return nil
 }
 
@@ -200,12 +228,15 @@ func (p *Protocol) WriteBinary(_ context.Context, v []byte) error {
 	if len(v) > math.MaxInt32 {
 		return tooLong(len(v))
 	}
-	p.out = append(appendUvarint(p.out, uint64(len(v))), v...)
+	p.reserve(maxVarint + len(v))
+	p.uvarint(uint64(len(v)))
+	p.out = append(p.out, v...)
 	return nil
 }
 
 // WriteUUID writes 16 bytes. fbthrift has no such type, its number means float there: a field of it cannot be written.
 func (p *Protocol) WriteUUID(_ context.Context, v thrift.Tuuid) error {
+	p.reserve(len(v))
 	p.out = append(p.out, v[:]...)
 	return nil
 }

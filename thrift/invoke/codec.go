@@ -75,7 +75,7 @@ func newCoder(e Encoding) *coder {
 		c.call = &compactCall{&c.envelope, compactBase{c.memory}}
 	} else {
 		unlimited := &thrift.TConfiguration{MaxMessageSize: math.MaxInt32, MaxFrameSize: math.MaxInt32}
-		c.protocol = thrift.NewTBinaryProtocolConf(c.memory.Transport(), unlimited)
+		c.protocol = &binaryReader{thrift.NewTBinaryProtocolConf(c.memory.Transport(), unlimited), c.memory}
 		c.call = &binaryCall{&c.envelope, binaryBase{c.protocol}}
 	}
 	ctx, err := thrift.CheckRecursionDepth(context.Background())
@@ -85,6 +85,19 @@ func newCoder(e Encoding) *coder {
 	thrift.DecrementRecursionDepth(ctx)
 	c.ctx = ctx
 	return c
+}
+
+// binaryReader refuses too many structs, as the compact protocol does by itself.
+type binaryReader struct {
+	thrift.TProtocol
+	memory *compact.Protocol
+}
+
+func (r *binaryReader) ReadStructBegin(ctx context.Context) (string, error) {
+	if err := r.memory.CountStruct(); err != nil {
+		return "", err
+	}
+	return r.TProtocol.ReadStructBegin(ctx)
 }
 
 func (c *coder) release() {

@@ -55,9 +55,25 @@ type assembler struct {
 
 // partial is a message of which more is to come.
 type partial struct {
-	first      frame
-	meta, data [][]byte
-	size       int
+	first frame
+	meta  []byte
+	data  []byte
+	size  int
+}
+
+// Memory of a message that comes in parts: at most growth times what has come, and a long one's half as much again.
+const boldRoom = 64 << 20
+
+// room makes room for n more bytes of data, within the limit of messages.
+func (p *partial) room(n, limit int) {
+	have := len(p.data)
+	if cap(p.data)-have >= n {
+		return
+	}
+	bigger := min(growth*have, max(boldRoom, have+have/2), limit)
+	grown := make([]byte, have, max(bigger, have+n))
+	copy(grown, p.data)
+	p.data = grown
 }
 
 // add takes a frame of a type that may be cut. It returns the message that the frame completes, if it does; the message
@@ -88,7 +104,16 @@ func (a *assembler) add(f frame) (message frame, complete bool, err error) {
 	}
 	a.held += size
 	p.size += size
-	p.meta, p.data = hold(p.meta, f.meta, f.owned), hold(p.data, f.data, f.owned)
+	p.meta = hold(p.meta, f.meta, f.owned)
+	switch {
+	case f.placed:
+		p.data = p.data[:len(p.data)+len(f.data)]
+	case len(p.data) == 0:
+		p.data = hold(nil, f.data, f.owned)
+	default:
+		p.room(len(f.data), a.limit)
+		p.data = append(p.data, f.data...)
+	}
 	p.first.flags |= f.flags
 	if f.flags&flagFollows != 0 {
 		return frame{}, false, nil
@@ -96,7 +121,7 @@ func (a *assembler) add(f frame) (message frame, complete bool, err error) {
 	a.forget(f.stream)
 	p.first.flags &^= flagFollows
 	p.first.owned, p.first.base = true, nil
-	p.first.meta, p.first.data = join(p.meta), join(p.data)
+	p.first.meta, p.first.data = p.meta, p.data
 	return p.first, true, nil
 }
 
@@ -115,28 +140,21 @@ func (a *assembler) forget(stream uint32) {
 	}
 }
 
-func hold(pieces [][]byte, b []byte, owned bool) [][]byte {
-	switch {
-	case len(b) == 0:
-		return pieces
-	case owned:
-		return append(pieces, b)
+// hold appends b, or takes it over if it is owned and the first.
+func hold(held, b []byte, owned bool) []byte {
+	if owned && len(held) == 0 && len(b) > 0 {
+		return b[:len(b):len(b)]
 	}
-	return append(pieces, append([]byte(nil), b...))
+	return append(held, b...)
 }
 
-func join(pieces [][]byte) []byte {
-	if len(pieces) == 1 {
-		return pieces[0]
+// place returns memory for the next n bytes of data of an incomplete message, so that they need not be copied; nil if there
+// is no such message, it would become too long, or too little of it has come to believe in so much more.
+func (a *assembler) place(stream uint32, n int) []byte {
+	p := a.partials[stream]
+	if p == nil || n >= growth*len(p.data) || a.held+n > a.limit {
+		return nil
 	}
-	size := 0
-	for _, p := range pieces {
-		size += len(p)
-	}
-	out := make([]byte, 0, size)
-	for i, p := range pieces {
-		out = append(out, p...)
-		pieces[i] = nil
-	}
-	return out
+	p.room(n, a.limit)
+	return p.data[len(p.data):][:n]
 }

@@ -91,6 +91,7 @@ type frame struct {
 	meta   []byte
 	data   []byte // SETUP: all that follows the common header, see parseSetup
 	owned  bool   // meta and data belong to whoever holds the frame; otherwise they last until the next one is read
+	placed bool   // data stands where assembler.place wanted it
 	base   []byte // of an owned frame: the memory in which meta and data stand, for putLong
 }
 

@@ -3,6 +3,7 @@ package rocket
 import (
 	"bytes"
 	"errors"
+	"net"
 	"reflect"
 	"testing"
 
@@ -289,5 +290,78 @@ func TestWindowIsThatOfFbthrift(t *testing.T) {
 	w.initial()
 	if err := errors.Join(w.arrive(), w.arrive()); !errors.Is(err, errOverrun) {
 		t.Errorf("more than was granted: %v", err)
+	}
+}
+
+// A message that comes in several long frames is put together where it was read, and little of it takes little memory.
+func TestLongFragmentsAreReadIntoPlace(t *testing.T) {
+	for _, size := range []int{3 * readBuffer, 10*readBuffer + 17, 300_000} {
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte(i * 7 >> 3)
+		}
+		var stream []byte
+		for i, piece := range fragments(frame{stream: 5, kind: typePayload, flags: flagNext | flagComplete, meta: []byte("meta"), data: data}, 2*readBuffer) {
+			if i == 1 {
+				stream = appendFrame(stream, &frame{stream: 9, kind: typePayload, flags: flagNext, data: []byte("between")})
+			}
+			stream = appendFrame(stream, &piece)
+		}
+		client, server := net.Pipe()
+		go func() {
+			_, _ = client.Write(stream)
+			client.Close()
+		}()
+		a := assembler{limit: 1 << 20}
+		placed := 0
+		fr := frameReader{conn: server, limit: maxFrameSize, buf: make([]byte, readBuffer), place: func(stream uint32, n int) []byte {
+			b := a.place(stream, n)
+			if b != nil {
+				placed++
+			}
+			return b
+		}}
+		var got frame
+		for got.stream != 5 {
+			f, err := fr.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, complete, err := a.add(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if complete {
+				got = f
+			}
+		}
+		if string(got.meta) != "meta" || !bytes.Equal(got.data, data) || a.held != 0 {
+			t.Errorf("%d bytes came as %d, with metadata %q; %d are left", size, len(got.data), got.meta, a.held)
+		}
+		if want := size / (2 * readBuffer) / 2; placed < want {
+			t.Errorf("%d bytes: %d frames were read into place, expected %d at least", size, placed, want)
+		}
+		server.Close()
+	}
+}
+
+func TestRoomGrowsWithWhatHasCome(t *testing.T) {
+	a := assembler{limit: 64 << 20}
+	if _, _, err := a.add(frame{stream: 1, kind: typePayload, flags: flagFollows, data: []byte("little")}); err != nil {
+		t.Fatal(err)
+	}
+	if a.place(1, maxFrameSize) != nil {
+		t.Error("a few bytes made room for a whole frame")
+	}
+	if a.place(3, 100) != nil {
+		t.Error("a stream without a message has room")
+	}
+	a.limit = 10
+	if a.place(1, 8) != nil {
+		t.Error("there is room beyond the limit")
+	}
+	p := partial{data: make([]byte, 1<<20)}
+	if p.room(1<<10, 1<<30); cap(p.data) > growth<<20+1<<12 {
+		t.Errorf("1 MiB has room for %d bytes", cap(p.data))
 	}
 }

@@ -15,6 +15,8 @@ const (
 	worthCompressing = 256
 	// modest is how much arguments may unpack to without asking for the connection's one permission to be big.
 	modest = 256 << 10
+	// roomy is from where on a request or an answer counts against the room that all connections share.
+	roomy = 64 << 10
 )
 
 // failure is a request that is answered by an ERROR frame.
@@ -56,11 +58,20 @@ func (c *serverConn) answer(r *request) error {
 	if late := r.late(); late != nil {
 		return c.fail(r, late)
 	}
-	args, release, bad := c.unpack(r)
-	if bad != nil {
+	room := room{c: c}
+	defer room.leave()
+	if err := room.take(len(r.args)); err != nil {
+		c.drop(r)
+		return err
+	}
+	args, bad, err := c.unpack(r, &room)
+	switch {
+	case err != nil:
+		c.drop(r)
+		return err
+	case bad != nil:
 		return c.fail(r, bad)
 	}
-	defer release()
 	call := invoke.Request{Method: r.method.name, Encoding: r.meta.protocol, Args: args, OneWay: r.kind == typeRequestFNF}
 	base := r.base
 	if len(base) > maxLong || r.meta.compression != compress.None {
@@ -72,6 +83,8 @@ func (c *serverConn) answer(r *request) error {
 		return c.openStream(r, call, space)
 	}
 	a := c.service.Invoke(r.ctx, call, space[headroom:])
+	call.Args = nil
+	room.leave()
 	putLong(base)
 	data := a.Data
 	r.method.learn(len(data))
@@ -111,26 +124,64 @@ func (r *request) late() *failure {
 	return nil
 }
 
-// unpack decompresses the arguments. release must be called when they are not needed any more.
-func (c *serverConn) unpack(r *request) (args []byte, release func(), bad *failure) {
-	release = func() {}
-	if r.meta.compression == compress.None {
-		return r.args, release, nil
+// room is what a request takes of the room that all connections share, and of its own connection's permission to be big.
+type room struct {
+	c   *serverConn
+	n   int
+	big bool
+}
+
+func (m *room) take(n int) error {
+	if m.c.o.Room == nil || n < roomy && m.n == 0 {
+		return nil
 	}
-	args, err := compress.Decompress(r.meta.compression, r.args, min(modest, c.o.MaxMessage))
-	if errors.Is(err, compress.ErrTooLarge) && c.o.MaxMessage > modest {
+	if err := m.c.o.Room(n); err != nil {
+		return err
+	}
+	m.n += n
+	return nil
+}
+
+// give gives a part back.
+func (m *room) give(n int) {
+	if n = min(n, m.n); n > 0 {
+		m.c.o.Room(-n) // which does not fail
+		m.n -= n
+	}
+}
+
+// leave gives everything back. It may be called more than once.
+func (m *room) leave() {
+	m.give(m.n)
+	if m.big {
+		m.c.big.Unlock()
+		m.big = false
+	}
+}
+
+// unpack decompresses the arguments, which stay in the room until it is left. An error ends the connection.
+func (c *serverConn) unpack(r *request, room *room) (args []byte, bad *failure, broken error) {
+	if r.meta.compression == compress.None {
+		return r.args, nil, nil
+	}
+	most := compress.Plausible(len(r.args), c.o.MaxMessage)
+	args, err := compress.Decompress(r.meta.compression, r.args, min(modest, most))
+	if errors.Is(err, compress.ErrTooLarge) && most > modest {
 		c.big.Lock()
-		release = c.big.Unlock
-		args, err = compress.Decompress(r.meta.compression, r.args, c.o.MaxMessage)
+		room.big = true
+		if broken = room.take(most); broken != nil {
+			return nil, nil, broken
+		}
+		args, err = compress.Decompress(r.meta.compression, r.args, most)
+		room.give(most - len(args))
 	}
 	if err == nil {
-		return args, release, nil
+		return args, nil, nil
 	}
-	release()
 	if errors.Is(err, compress.ErrTooLarge) {
 		c.o.Counters.Count(counterTooLong)
 	}
-	return nil, nil, &failure{rpcParsingFailure, fmt.Sprintf("INVALID_TRANSFORM: failed to decompress the request: %v", err)}
+	return nil, &failure{rpcParsingFailure, fmt.Sprintf("INVALID_TRANSFORM: failed to decompress the request: %v", err)}, nil
 }
 
 // judge tells which outcomes of a call travel as ERROR frames.
@@ -200,7 +251,12 @@ func (c *serverConn) respond(r *request, a *invoke.Answer, space []byte, fl flag
 
 // payload compresses data if that was asked for, and sends it with its metadata.
 func (c *serverConn) payload(r *request, meta *payloadMetadata, data, space []byte, fl flags, ids payloadIDs) error {
-	if limit := max(int64(worthCompressing), r.meta.answerLimit); r.meta.answer != compress.None && int64(len(data)) > limit {
+	room := room{c: c}
+	defer room.leave()
+	if err := room.take(len(data)); err != nil {
+		return err
+	}
+	if limit := max(int64(worthCompressing), r.meta.answerLimit); r.meta.answer != compress.None && int64(len(data)) > limit && compress.Worth(r.meta.answer, data) {
 		packed, err := compress.Compress(r.meta.answer, makeLong(len(data)/2), data)
 		if err == nil && len(packed) < len(data) {
 			meta.compression, data = r.meta.answer, packed

@@ -1,6 +1,7 @@
 package rocket
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,9 @@ const (
 	DefaultStreamBuffer  = 100 // elements; as fbthrift
 )
 
+// ErrNoRoom ends a connection for want of memory, which is the business of whoever refused it: it is not counted.
+var ErrNoRoom = errors.New("no room left")
+
 // ServerOptions are the limits of a connection to a client. Zero values mean the defaults.
 type ServerOptions struct {
 	// MaxMessage is the longest request in bytes, all its fragments together, and as decompressed too. Longer answers are
@@ -37,6 +41,11 @@ type ServerOptions struct {
 	WriteTimeout  time.Duration // for the client to take what is sent
 	CreditTimeout time.Duration // how long a stream may be without credit
 	StopGrace     time.Duration // how long requests may go on after ctx is done
+
+	// Room, if set, is asked when the connection takes n more bytes for a long request that is worked on, or a long answer
+	// until the client has taken it, and is told when it gives them back (n < 0). ErrNoRoom means that there are none left,
+	// and ends the connection. It is called from any goroutine.
+	Room func(n int) error
 
 	Log      *zap.Logger
 	Counters *monitor.Counters

@@ -26,12 +26,13 @@ var (
 // frameReader reads frames from a connection. One goroutine at a time uses it.
 type frameReader struct {
 	conn    net.Conn
-	limit   int                      // longest frame
-	idle    time.Duration            // how long nothing may come; 0: for ever
-	stall   time.Duration            // how long a begun frame may take; 0: for ever
-	busy    func() bool              // whether silence is all right at the moment
-	wanted  func(stream uint32) bool // whether a long frame is worth keeping; nil: always
-	started func()                   // told once, when the first byte has come
+	limit   int                               // longest frame
+	idle    time.Duration                     // how long nothing may come; 0: for ever
+	stall   time.Duration                     // how long a begun frame may take; 0: for ever
+	busy    func() bool                       // whether silence is all right at the moment
+	wanted  func(stream uint32) bool          // whether a long frame is worth keeping; nil: always
+	place   func(stream uint32, n int) []byte // where the data of a long PAYLOAD without metadata goes; nil: into new memory
+	started func()                            // told once, when the first byte has come
 
 	buf      []byte
 	r, w     int
@@ -65,12 +66,19 @@ func (fr *frameReader) next() (frame, error) {
 			return frame{}, err
 		}
 		fr.r += lengthSize
-		stream, _, _ := parseHeader(fr.buf[fr.r:])
+		stream, kind, flags := parseHeader(fr.buf[fr.r:])
 		if fr.wanted != nil && !fr.wanted(stream) {
 			if err := fr.discard(size); err != nil {
 				return frame{}, err
 			}
 			continue
+		}
+		if fr.place != nil && kind == typePayload && flags&(flagMetadata|flagsUndefined) == 0 {
+			if data := fr.place(stream, size-headerSize); data != nil {
+				fr.r += headerSize
+				err := fr.fill(data)
+				return frame{stream: stream, kind: kind, flags: flags, data: data, owned: true, placed: true}, err
+			}
 		}
 		body, err := fr.long(size)
 		if err != nil {
@@ -205,6 +213,23 @@ func (fr *frameReader) long(size int) ([]byte, error) {
 		}
 	}
 	return body, nil
+}
+
+// fill reads as many bytes of a long frame as b is long.
+func (fr *frameReader) fill(b []byte) error {
+	if err := fr.waitRest(len(b)); err != nil {
+		return err
+	}
+	have := copy(b, fr.buf[fr.r:fr.w])
+	fr.r += have
+	for have < len(b) {
+		n, err := fr.conn.Read(b[have:])
+		have += n
+		if n == 0 && err != nil {
+			return cut(err)
+		}
+	}
+	return nil
 }
 
 func (fr *frameReader) discard(size int) error {

@@ -10,11 +10,11 @@ import (
 // read takes frames from the server until the connection ends.
 func (c *Client) read() {
 	defer c.done.Done()
+	parts := assembler{limit: c.o.MaxMessage}
 	fr := frameReader{
 		conn: c.conn, limit: min(maxFrameSize, c.o.MaxMessage+headroom), busy: func() bool { return true },
-		wanted: c.wanted, started: func() { c.heard.Store(true) }, buf: make([]byte, readBuffer),
+		wanted: c.wanted, place: parts.place, started: func() { c.heard.Store(true) }, buf: make([]byte, readBuffer),
 	}
-	parts := assembler{limit: c.o.MaxMessage}
 	for {
 		f, err := fr.next()
 		if err == nil {

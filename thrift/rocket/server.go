@@ -85,7 +85,7 @@ func Serve(ctx context.Context, conn net.Conn, s *invoke.Service, o ServerOption
 	defer c.cancel()
 	c.fr = frameReader{
 		conn: conn, limit: min(maxFrameSize, o.MaxMessage+headroom), idle: o.FrameTimeout, stall: o.FrameTimeout,
-		busy: c.busy, buf: make([]byte, readBuffer),
+		busy: c.busy, place: c.parts.place, buf: make([]byte, readBuffer),
 	}
 	c.turn <- struct{}{}
 	c.work.Add(1)
@@ -165,6 +165,8 @@ func (c *serverConn) blame() error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
 		return nil
+	case errors.Is(err, ErrNoRoom):
+		return err
 	case errors.Is(err, errIdle) && c.ready:
 		counter, err = counterIdle, nil
 	case errors.Is(err, errSetup), errors.Is(err, errIdle):

@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"openr/thrift/rocket"
 )
 
-var errBudget = errors.New("requests being received take more memory than they may")
+// errBudget ends connections that took too much memory.
+var errBudget = fmt.Errorf("requests and answers take more memory than they may: %w", rocket.ErrNoRoom)
 
 const (
 	freeShare = 16 << 10 // what each connection may hold outside the budget, between messages too: small requests always find room
 	firstRead = 4 << 10  // what is allocated for a message before any of it has come
 )
 
-// budget bounds the memory that messages take while they are received, over all connections. When it is used up, it is the
-// host that holds most which pays: its biggest message is given up, that of a modest one goes on.
+// budget bounds the memory that messages take, over all connections. When it is used up, it is the host that holds most which
+// pays: its biggest message is given up, that of a modest one goes on. A server has two: for messages that are received, and
+// for those that are worked on or wait for the client to take them.
 type budget struct {
 	limit int
 
@@ -61,6 +65,29 @@ func (s *share) hold(n int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.receiving = true
+	return s.resize(n)
+}
+
+// add adds n bytes to what the connection holds for messages that are worked on or answered; n < 0 gives back, and cannot
+// fail. It fails as hold does. A client that does not take its answers has to give way as one that does not finish its
+// requests.
+func (s *share) add(n int) error {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n < 0 {
+		n = max(n, -s.held) // what was evicted is given back already
+		b.used += n
+		s.held += n
+		return nil
+	}
+	s.receiving = true
+	return s.resize(s.held + n)
+}
+
+// resize makes the share one of n bytes. The caller holds the budget's mu.
+func (s *share) resize(n int) error {
+	b := s.budget
 	for !s.evicted && n > s.held && b.used+n-s.held > b.limit {
 		victim := b.greediest(s, n)
 		if victim == s {

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/thrift/invoke"
 	"openr/thrift/theader"
 )
 
@@ -28,12 +29,15 @@ const readBuffer = 4 << 10
 
 // connection is one client of a Server.
 type connection struct {
-	server *Server
-	raw    net.Conn // as accepted; it has the deadlines
-	conn   net.Conn // what requests come from and answers go to: raw, or TLS over it
-	host   string
-	share  *share
-	writes time.Time // until when answers may be written, as far as it is set on raw
+	server  *Server
+	service *invoke.Service // the server's, which does not let the host in with too much at a time
+	raw     net.Conn        // as accepted; it has the deadlines
+	conn    net.Conn        // what requests come from and answers go to: raw, or TLS over it
+	by      *host           // who has made it
+	host    string          // its name
+	share   *share          // of what is received
+	work    *share          // of what is worked on and answered
+	writes  time.Time       // until when answers may be written, as far as it is set on raw
 
 	mu       sync.Mutex // guards what follows and the read deadline
 	stopping bool
@@ -88,6 +92,8 @@ func (c *connection) serve(ctx context.Context) {
 	reflectTOS(c.raw)
 	c.share = c.server.memory.open(c.host, func() { c.raw.Close() })
 	defer c.share.close()
+	c.work = c.server.working.open(c.host, func() { c.raw.Close() })
+	defer c.work.close()
 	if err := c.converse(ctx); err != nil {
 		c.blame(err)
 	}
@@ -184,7 +190,7 @@ func (c *connection) messages(ctx context.Context, r *bufio.Reader) error {
 		}
 		c.share.received()
 		s.Counters.Count(counterRequests)
-		upgrade, err := c.respond(ctx, how, in.data)
+		upgrade, err := c.respond(ctx, how, &in)
 		if err != nil {
 			return err
 		}
@@ -247,6 +253,9 @@ func (c *connection) receive(r *bufio.Reader, in *inbox) (message, error) {
 	}
 }
 
+// evicted reports whether the connection had to give way to another.
+func (c *connection) evicted() bool { return c.share.wasEvicted() || c.work.wasEvicted() }
+
 // blame counts why a connection ended in the middle of something.
 func (c *connection) blame(err error) {
 	c.mu.Lock()
@@ -256,7 +265,7 @@ func (c *connection) blame(err error) {
 		return // a client that comes and goes without a word does no harm
 	}
 	counter := counterTruncated // the client ended it, or reset the connection
-	if c.share.wasEvicted() {
+	if c.evicted() {
 		err = errors.Join(errBudget, err)
 	}
 	for _, cause := range []struct {

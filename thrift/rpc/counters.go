@@ -5,6 +5,7 @@ package rpc
 const (
 	counterConnections = "rpc.server.connections"          // gauge: open connections
 	counterReceiving   = "rpc.server.receiving_bytes"      // gauge: memory of the budget for messages in use
+	counterWorking     = "rpc.server.working_bytes"        // gauge: memory of the budget for long requests that are worked on and long answers in use
 	counterInFlight    = "rpc.server.in_flight"            // gauge: requests being worked on
 	counterAccepted    = "rpc.server.accepted"             // connections accepted
 	counterRefused     = "rpc.server.refused"              // connections closed at once, because one of the limits was reached

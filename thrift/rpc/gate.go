@@ -5,19 +5,34 @@ import (
 	"fmt"
 
 	"github.com/apache/thrift/lib/go/thrift"
+
+	"openr/thrift/invoke"
 )
 
-// gate lets no more requests into a processor than the server may work on, over all connections.
+// gate lets no more requests of a host into a processor than the server may work on, over all connections, nor more than are
+// left for others: so requests that wait for something for long keep nobody else's out.
 type gate struct {
 	thrift.TProcessor
 	server *Server
+	host   *host
+}
+
+// serviceFor returns the service as a host gets it.
+func (s *Server) serviceFor(who *host) *invoke.Service {
+	service := *s.service
+	service.Processor = gate{service.Processor, s, who}
+	return &service
 }
 
 // Process works on the request, or answers it with an exception if there are too many.
 func (g gate) Process(ctx context.Context, in, out thrift.TProtocol) (bool, thrift.TException) {
 	s := g.server
-	defer s.inFlight.Add(-1)
-	if s.inFlight.Add(1) <= int64(s.MaxInFlight) {
+	all, theirs := s.inFlight.Add(1), g.host.inFlight.Add(1)
+	defer func() {
+		s.inFlight.Add(-1)
+		g.host.inFlight.Add(-1)
+	}()
+	if left := int64(s.MaxInFlight) - all; theirs <= left+1 { // this one is counted in both
 		return g.TProcessor.Process(ctx, in, out)
 	}
 	s.Counters.Count(counterBusy)
@@ -26,7 +41,7 @@ func (g gate) Process(ctx context.Context, in, out thrift.TProtocol) (bool, thri
 		return false, thrift.WrapTException(err)
 	}
 	x := thrift.NewTApplicationException(thrift.INTERNAL_ERROR,
-		fmt.Sprintf("%s: the server is busy with %d requests; try again later", name, s.MaxInFlight))
+		fmt.Sprintf("%s: the server is busy with %d requests, %d of them from you; try again later", name, all-1, theirs-1))
 	if err := out.WriteMessageBegin(ctx, name, thrift.EXCEPTION, seq); err != nil {
 		return true, thrift.WrapTException(err)
 	}

@@ -20,9 +20,10 @@ const upgradeMethod = "upgradeToRocket"
 const joinBelow = 16 << 10
 
 // respond runs one request and sends what there is to answer, framed as the request was. An error ends the connection.
-// upgrade says that from now on the client speaks Rocket.
-func (c *connection) respond(ctx context.Context, how message, data []byte) (upgrade bool, err error) {
+// upgrade says that from now on the client speaks Rocket. in is reset before the answer is sent.
+func (c *connection) respond(ctx context.Context, how message, in *inbox) (upgrade bool, err error) {
 	s := c.server
+	data := in.data
 	frame := theader.Frame{Payload: data}
 	if how.framing == header {
 		if frame, err = theader.ParseFrame(data, s.MaxFrame); err != nil {
@@ -55,6 +56,14 @@ func (c *connection) respond(ctx context.Context, how message, data []byte) (upg
 	if a.Status == invoke.Malformed {
 		err = fmt.Errorf("%w: %s: %s", errMalformed, request.Name, a.What)
 	}
+	request.Body, frame.Payload, data = nil, nil, nil
+	in.reset() // a client that does not take its answer does not keep room from requests
+	if len(a.Data) > joinBelow {
+		if err := c.work.add(len(a.Data)); err != nil {
+			return false, err
+		}
+		defer c.work.add(-len(a.Data))
+	}
 	if request.Type != thrift.ONEWAY {
 		if failed := c.send(how, frame, request, a); failed != nil {
 			return false, failed
@@ -66,14 +75,14 @@ func (c *connection) respond(ctx context.Context, how message, data []byte) (upg
 // run has the service work on the request. The answer's data stand in space.
 func (c *connection) run(ctx context.Context, request theader.Message, space *[]byte) invoke.Answer {
 	s := c.server
-	a := s.service.Invoke(ctx, invoke.Request{
+	a := c.service.Invoke(ctx, invoke.Request{
 		Method: request.Name, Encoding: request.Encoding, Args: request.Body, OneWay: request.Type == thrift.ONEWAY,
 	}, *space)
 	if cap(a.Data) > cap(*space) {
 		*space = a.Data
 	}
 	if a.Status == invoke.UnknownMethod {
-		if _, stream := s.service.Kind(request.Name); stream {
+		if _, stream := c.service.Kind(request.Name); stream {
 			a.What = fmt.Sprintf("%s is a stream, which only Rocket carries", request.Name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,11 +35,11 @@ func (c *connection) rocket(ctx context.Context, r *bufio.Reader) error {
 		return failed
 	}
 	s.Counters.Count(counterRocket)
-	err := rocket.Serve(orderly, c.metered(r), s.service, rocket.ServerOptions{
+	err := rocket.Serve(orderly, c.metered(r), c.service, rocket.ServerOptions{
 		MaxMessage: s.MaxFrame, IdleTimeout: s.IdleTimeout, FrameTimeout: s.FrameTimeout, WriteTimeout: s.WriteTimeout,
-		StopGrace: rocketGrace, Log: s.Log, Counters: s.Counters,
+		StopGrace: rocketGrace, Room: c.work.add, Log: s.Log, Counters: s.Counters,
 	})
-	if c.share.wasEvicted() || errors.Is(err, errBudget) {
+	if c.evicted() || errors.Is(err, errBudget) {
 		return errors.Join(errBudget, err)
 	}
 	if err != nil {
@@ -94,6 +95,7 @@ type meter struct {
 	early *bufio.Reader // what was read before it was clear that this is Rocket; nil when it is used up
 	share *share
 
+	mu    sync.Mutex // guards what follows: at the end of a connection two read side by side
 	begin [frameBegin]byte
 	have  int            // bytes of begin
 	size  int            // bytes of the present frame so far
@@ -104,14 +106,19 @@ type meter struct {
 }
 
 func (m *meter) read(b []byte) (n int, err error) {
+	m.mu.Lock()
 	if m.early != nil && m.early.Buffered() == 0 {
 		m.early = nil
 	}
 	if m.early != nil {
 		n, err = m.early.Read(b[:min(len(b), m.early.Buffered())])
+		m.mu.Unlock()
 	} else {
+		m.mu.Unlock()
 		n, err = m.conn.Read(b)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.see(b[:n])
 	total := m.sum + m.size
 	if total <= freeShare && !m.held {

@@ -39,23 +39,25 @@ type Server struct {
 	Log      *zap.Logger       // nil: no log
 	Counters *monitor.Counters // nil: no counters
 
-	MaxConnections        int           // open at the same time; default DefaultMaxConnections
+	MaxConnections        int           // open at the same time, but no host or network gets more than are left for others; default DefaultMaxConnections
 	MaxConnectionsPerHost int           // of them from one address; default DefaultMaxConnectionsPerHost
-	MaxInFlight           int           // requests being worked on over all connections; default DefaultMaxInFlight
+	MaxInFlight           int           // requests being worked on over all connections, but no host gets more than are left for others; default DefaultMaxInFlight
 	MaxFrame              int           // longest request and answer in bytes, also when decompressed; default DefaultMaxFrame
 	MaxReceiving          int           // bytes that requests may take while they come in, over all connections; default DefaultMaxReceiving or four times MaxFrame
+	MaxWorking            int           // bytes that long requests may take while they are worked on, and long answers until they are taken; default MaxReceiving
 	HandshakeTimeout      time.Duration // from the start of a connection until it is clear what it speaks; default DefaultHandshakeTimeout
 	IdleTimeout           time.Duration // how long a connection may be silent between requests; default: for ever, as peers are
 	FrameTimeout          time.Duration // for a request from its first to its last byte; default DefaultFrameTimeout
 	WriteTimeout          time.Duration // for an answer, which may take twice as long if the client takes it slowly; default FrameTimeout
 
-	service  *invoke.Service // Service, with panics counted and its requests limited
-	memory   *budget
+	service  *invoke.Service // Service, with panics counted
+	memory   *budget         // MaxReceiving
+	working  *budget         // MaxWorking
 	inFlight atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	open    map[*connection]bool
-	perHost map[string]int
+	hosts   *hosts
 	stopped bool
 	running sync.WaitGroup
 }
@@ -100,14 +102,17 @@ func (s *Server) setDefaults() {
 	if s.WriteTimeout <= 0 {
 		s.WriteTimeout = s.FrameTimeout
 	}
-	s.open, s.perHost = map[*connection]bool{}, map[string]int{}
-	s.memory = newBudget(s.MaxReceiving)
+	s.open, s.hosts = map[*connection]bool{}, newHosts(s.MaxConnections, s.MaxConnectionsPerHost)
+	if s.MaxWorking <= 0 {
+		s.MaxWorking = s.MaxReceiving
+	}
+	s.memory, s.working = newBudget(s.MaxReceiving), newBudget(s.MaxWorking)
 	s.Counters.Func(counterReceiving, s.memory.inUse)
+	s.Counters.Func(counterWorking, s.working.inUse)
 	s.Counters.Func(counterInFlight, s.inFlight.Load)
 	if s.Service != nil {
 		service := *s.Service
 		service.Panicked = s.panicked
-		service.Processor = gate{service.Processor, s}
 		s.service = &service
 	}
 }
@@ -152,27 +157,27 @@ func (s *Server) accept(ctx, work context.Context, l net.Listener) error {
 
 // start gives a connection its goroutine, or closes it if there are too many.
 func (s *Server) start(work context.Context, conn net.Conn) {
-	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		host = conn.RemoteAddr().String()
-	}
-	c := &connection{server: s, raw: conn, conn: conn, host: host}
+	c := &connection{server: s, raw: conn, conn: conn}
 	s.mu.Lock()
-	refused := s.stopped || len(s.open) >= s.MaxConnections || s.perHost[host] >= s.MaxConnectionsPerHost
-	if !refused {
+	var who *host
+	if !s.stopped {
+		who = s.hosts.enter(conn.RemoteAddr())
+	}
+	if who != nil {
+		c.by, c.host = who, who.name
 		s.open[c] = true
-		s.perHost[host]++
 		s.Counters.Set(counterConnections, int64(len(s.open)))
 		s.running.Add(1)
 	}
 	s.mu.Unlock()
-	if refused {
+	if who == nil {
 		s.Counters.Count(counterRefused)
-		s.Log.Debug("too many connections, closed one", zap.String("peer", host))
+		s.Log.Debug("too many connections, closed one", zap.Stringer("peer", conn.RemoteAddr()))
 		conn.Close()
 		return
 	}
 	s.Counters.Count(counterAccepted)
+	c.service = s.serviceFor(who)
 	go func() {
 		defer s.finish(c)
 		c.serve(work)
@@ -183,9 +188,7 @@ func (s *Server) finish(c *connection) {
 	c.raw.Close()
 	s.mu.Lock()
 	delete(s.open, c)
-	if s.perHost[c.host]--; s.perHost[c.host] == 0 {
-		delete(s.perHost, c.host)
-	}
+	s.hosts.leave(c.by)
 	s.Counters.Set(counterConnections, int64(len(s.open)))
 	s.mu.Unlock()
 	s.running.Done()

@@ -88,6 +88,9 @@ func NewServerTLS(o ServerTLSOptions) (*ServerTLS, error) {
 		return nil, err
 	}
 	t := &ServerTLS{verify: o.Verify, files: files, peers: peersOf(o.AcceptablePeers)}
+	if t.verify == IfPresented && len(t.peers) > 0 && o.Log != nil {
+		o.Log.Warn("acceptable_peers keeps out only who presents a certificate: with verify_client_type 1 (IF_PRESENTED) anybody gets in without; set it to 0 (ALWAYS)")
+	}
 	t.base = &tls.Config{MinVersion: tls.VersionTLS12, CurvePreferences: curves, GetConfigForClient: t.configFor}
 	return t, nil
 }

@@ -437,6 +437,13 @@ func TestTLSOptionsAreChecked(t *testing.T) {
 	if s, err := NewServerTLS(ServerTLSOptions{Verify: DoNotRequest, Log: zap.New(core)}); s != nil || err != nil || logged.Len() != 1 {
 		t.Errorf("DO_NOT_REQUEST: %v, %v, %d warnings", s, err, logged.Len())
 	}
+	// IF_PRESENTED lets anybody in without a certificate: acceptable peers cannot be meant so.
+	serverTLS(t, ServerTLSOptions{Files: good, Verify: IfPresented, AcceptablePeers: "friend", Log: zap.New(core)})
+	serverTLS(t, ServerTLSOptions{Files: good, Verify: IfPresented, Log: zap.New(core)})
+	serverTLS(t, ServerTLSOptions{Files: good, AcceptablePeers: "friend", Log: zap.New(core)})
+	if n := logged.FilterMessageSnippet("acceptable_peers").Len(); n != 1 || logged.Len() != 2 {
+		t.Errorf("%d of %d warnings are of acceptable peers, want 1 of 2", n, logged.Len())
+	}
 }
 
 func TestAcceptablePeers(t *testing.T) {

@@ -66,8 +66,8 @@ func appendLength(dst []byte, size int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
 }
 
-// ParseFrame reads a frame without its length prefix. Payload is a part of data if there are no transforms, else new and
-// at most limit bytes long.
+// ParseFrame reads a frame without its length prefix. Payload is a part of data if there are no transforms, else new, at
+// most limit bytes long and no longer than is plausible for what it was packed to.
 func ParseFrame(data []byte, limit int) (Frame, error) {
 	if len(data) < fixedHeader || binary.BigEndian.Uint16(data) != magic {
 		return Frame{}, fmt.Errorf("%w: it does not begin with 0x0fff and %d more bytes", ErrFrame, fixedHeader-2)
@@ -89,7 +89,7 @@ func ParseFrame(data []byte, limit int) (Frame, error) {
 		if err != nil {
 			return Frame{}, err
 		}
-		f.Payload, err = compress.Decompress(a, f.Payload, limit)
+		f.Payload, err = compress.Decompress(a, f.Payload, compress.Plausible(len(f.Payload), limit))
 		if errors.Is(err, compress.ErrTooLarge) {
 			return Frame{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
 		} else if err != nil {
