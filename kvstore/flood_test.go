@@ -423,6 +423,23 @@ func TestNoThirdLegWithoutNeed(t *testing.T) {
 	}
 }
 
+// TestPeerWithoutTheArea: the answer of a C++ peer that is not part of the area is an empty Publication, without the list that
+// belongs to a difference. It is a failure, not a store that agrees: each flood to that peer would be refused.
+func TestPeerWithoutTheArea(t *testing.T) {
+	b := newFloodBench(t, config.KvStore{}, "p", "q")
+	if _, err := b.set(b.now, "0", KeySet{NodeIDs: []string{"p"}, KeyVals: map[string]lsdb.Value{"bad": val(1, "p", "-")}}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := b.take().jobs // p disagrees, so it is synchronized anew
+	if len(jobs) == 0 || jobs[0].kind != jobSync {
+		t.Fatalf("jobs %+v", jobs)
+	}
+	b.done(b.now, result{job: jobs[0], answer: SyncAnswer{}})
+	if state := b.areas["0"].peers["p"].state; state != PeerIdle {
+		t.Errorf("after the answer of a peer that does not know the area it is %v, want %v", state, PeerIdle)
+	}
+}
+
 func TestResyncKeepsWhatDidMerge(t *testing.T) {
 	b := newFloodBench(t, config.KvStore{}, "p", "q")
 	if _, err := b.set(b.now, "0", KeySet{NodeIDs: []string{"p"}, KeyVals: map[string]lsdb.Value{

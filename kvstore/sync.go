@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -129,6 +130,10 @@ func (a *area) done(now time.Time, name string, p *peer, r result) {
 	} else {
 		p.flying = slices.DeleteFunc(p.flying, func(f *Flood) bool { return f == r.job.set })
 	}
+	if r.err == nil && r.job.kind == jobSync && r.answer.ToBeUpdated == nil && len(r.answer.changes()) == 0 {
+		// Open/R's way of not knowing an area. Every flood to such a peer would be refused.
+		r.err = fmt.Errorf("%w at the peer: %q", ErrUnknownArea, a.id)
+	}
 	a.countRequest(r)
 	if r.job.round != p.round {
 		return // one that was sent with it has failed already
@@ -197,9 +202,6 @@ func (a *area) failed(now time.Time, name string, p *peer, r result) {
 func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	if p.state != PeerSyncing && !(p.state == PeerInitialized && r.job.again) {
 		return // asked before the peer went idle
-	}
-	if r.answer.ToBeUpdated == nil {
-		a.c.log.Warn("peer does not know the area", zap.String("area", a.id), zap.String("peer", name))
 	}
 	received := r.answer.changes()
 	n := len(received)
