@@ -15,17 +15,24 @@ import (
 )
 
 const (
-	// chunk is how many routes are given to the Programmer at once: between two chunks newer updates are taken.
+	// chunk is how many routes are given to a Programmer at once that does not say otherwise: between two chunks newer
+	// updates are taken.
 	chunk = 2048
 	// repairInterval is how often the table is compared although nothing says that it has changed.
 	repairInterval = 60 * time.Second
-	// repairDelay is how long after a notice of change the table is compared: new routes for the same reason go first.
-	repairDelay = 10 * time.Millisecond
-	// repairPause is the least time between two comparisons. It grows with the time that one takes, by repairShare.
+	// repairDelay is how long after a notice of change the table is compared, or as long as the last comparison took if that
+	// is longer: new routes for the same reason go first.
+	repairDelay    = 10 * time.Millisecond
+	maxRepairDelay = 500 * time.Millisecond
+	// repairPause is the least time between two comparisons. It grows with the time that one takes, by repairShare, up to
+	// repairInterval.
 	repairPause = 100 * time.Millisecond
 	repairShare = 10
 	// repairPatience is how long a comparison that is due waits for new routes to be programmed first.
 	repairPatience = time.Second
+	// patience is how long a Programmer may take for one call before it is told to end. Open/R waits 10 s for an answer
+	// (fib/Fib.cpp), but sends smaller batches.
+	patience = 30 * time.Second
 	// logged is how many failed routes of a batch are named in the log.
 	logged = 3
 )
@@ -48,14 +55,15 @@ type Fib struct {
 
 	// What follows belongs to the goroutine of Run.
 	table       *table
-	perf        []perfEvents // chains of the last changes, oldest first
-	converging  perfEvents   // the oldest chain of updates that are not programmed yet; nil: none
-	converged   perfEvents   // a chain that ends with the next report
-	repairAt    time.Time    // when the table is to be compared
-	repairNotBy time.Time    // no comparison before
-	hurryNotBy  time.Time    // what failed is not tried out of turn before
-	hurryDue    bool         // it has to be, with the next comparison
-	announced   bool         // FIBSynced has been reached
+	perf        []perfEvents  // chains of the last changes, oldest first
+	converging  perfEvents    // the oldest chain of updates that are not programmed yet; nil: none
+	converged   perfEvents    // a chain that ends with the next report
+	repairAt    time.Time     // when the table is to be compared
+	repairNotBy time.Time     // no comparison before
+	lastRead    time.Duration // how long the last comparison took
+	hurryNotBy  time.Time     // what failed is not tried out of turn before
+	hurryDue    bool          // it has to be, with the next comparison
+	announced   bool          // FIBSynced has been reached
 
 	stopped     chan struct{} // closed when Run has returned
 	subscribers subscribers
@@ -69,7 +77,7 @@ func New(o Options) *Fib {
 	if o.Programmer == nil {
 		o.Programmer = DryRun()
 	}
-	return &Fib{opts: o, calls: queue.NewCalls(), table: newTable(o.Config.Fib.RouteDeleteDelay), stopped: make(chan struct{})}
+	return &Fib{opts: o, calls: queue.NewCalls(), table: newTable(o.Config.Fib.RouteDeleteDelay, abilities(o.Programmer)), stopped: make(chan struct{})}
 }
 
 // Run programs routes until ctx ends, and then returns nil. It leaves all routes in place and the Programmer open.
@@ -146,7 +154,7 @@ func (f *Fib) work(ctx context.Context) bool {
 		f.reconcile(ctx)
 		return true
 	}
-	b := f.table.next(now, chunk)
+	b := f.table.next(now, f.table.can.Batch)
 	if b.empty() {
 		return false
 	}
@@ -174,7 +182,7 @@ func (f *Fib) invalidate() {
 	} else {
 		f.hurry(now)
 	}
-	if at := now.Add(repairDelay); at.Before(f.repairAt) {
+	if at := now.Add(max(repairDelay, min(f.lastRead, maxRepairDelay))); at.Before(f.repairAt) {
 		f.repairAt = at
 	}
 }
@@ -199,18 +207,21 @@ func (f *Fib) repairDue(now time.Time) bool {
 func (f *Fib) reconcile(ctx context.Context) {
 	start := time.Now()
 	f.opts.Counters.Count(counterSyncCalls)
-	dump, err := f.opts.Programmer.Dump(ctx)
+	var dump map[netip.Prefix]msg.Route
+	var err error
+	f.let(ctx, func(ctx context.Context) { dump, err = f.opts.Programmer.Dump(ctx) })
 	now := time.Now()
 	took := now.Sub(start)
+	f.lastRead = took
 	f.opts.Counters.Set(counterSyncTime, took.Milliseconds())
-	f.repairNotBy = now.Add(max(repairPause, repairShare*took))
+	f.repairNotBy = now.Add(min(max(repairPause, repairShare*took), repairInterval))
 	f.repairAt = now.Add(repairInterval)
 	if err != nil {
 		if ctx.Err() != nil {
 			return
 		}
 		f.opts.Counters.Count(counterSyncFailures)
-		f.table.dumpFailed(now)
+		f.table.dumpFailed(err, now)
 		f.repairAt = f.table.syncDue
 		f.opts.Log.Warn("cannot read the forwarding table; trying again", zap.Error(err), zap.Duration("in", f.table.syncDue.Sub(now)))
 		return
@@ -225,10 +236,32 @@ func (f *Fib) reconcile(ctx context.Context) {
 	f.checkConverged()
 }
 
+// let has the Programmer do something, for as long as patience lasts. Meanwhile whoever asks is answered: the table is not
+// changed, and what it is waiting for is there to be seen.
+func (f *Fib) let(ctx context.Context, work func(ctx context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		case call := <-f.calls.C():
+			call()
+		}
+	}
+}
+
 // apply lets the Programmer do a batch and takes its answer.
 func (f *Fib) apply(ctx context.Context, b batch) {
 	start := time.Now()
-	failed, err := f.opts.Programmer.Apply(ctx, b.update, b.del)
+	var failed map[netip.Prefix]error
+	var err error
+	f.let(ctx, func(ctx context.Context) { failed, err = f.opts.Programmer.Apply(ctx, b.update, b.del) })
 	now := time.Now()
 	f.opts.Counters.Avg(counterProgramTime, now.Sub(start).Milliseconds())
 	switch {
@@ -311,7 +344,7 @@ type RouteStatus struct {
 	Route  msg.Route  // the wanted route; if it is on its way out, the last one that was wanted
 	State  RouteState // how far it is
 	Wanted bool       // false: it is on its way out
-	Err    error      // why the last try failed, if it did
+	Err    error      // why the last try failed, if it did; of a pending route also, why the table cannot be read
 	At     time.Time  // when it is tried again or deleted; zero: now
 }
 
@@ -328,6 +361,9 @@ func (t *table) status() []RouteStatus {
 	out := make([]RouteStatus, 0, len(t.entries))
 	for _, e := range t.entries {
 		s := RouteStatus{Route: e.want, Wanted: e.wanted, Err: e.err}
+		if s.Err == nil && !t.known {
+			s.Err = t.syncErr
+		}
 		if e.job == waitForDue {
 			s.At = e.due
 		}

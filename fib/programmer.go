@@ -33,15 +33,42 @@ type Programmer interface {
 	Close() error
 }
 
-// maxWeight is the greatest share that one next hop can have: the kernel keeps it less one in a byte (rtnexthop.rtnh_hops
-// of linux/rtnetlink.h).
+// Abilities say what a Programmer can do beyond the interface.
+type Abilities struct {
+	Backup    bool  // it uses Route.Backup. The others get routes without
+	MaxWeight int32 // greatest share of a next hop that it can tell from others; 0: 256
+	Batch     int   // most routes it wants in one call of Apply; 0: 2048
+}
+
+// Able is a Programmer that tells its Abilities. They do not change. One that does not tell has none.
+type Able interface{ Abilities() Abilities }
+
+// abilities returns what p can do, defaults filled in.
+func abilities(p Programmer) (a Abilities) {
+	if able, ok := p.(Able); ok {
+		a = able.Abilities()
+	}
+	if a.MaxWeight < 1 {
+		a.MaxWeight = maxWeight
+	}
+	if a.Batch < 1 {
+		a.Batch = chunk
+	}
+	return a
+}
+
+// maxWeight is the greatest share that one next hop can have where nothing else is known: the kernel keeps it less one in
+// a byte (rtnexthop.rtnh_hops of linux/rtnetlink.h).
 const maxWeight = 256
 
 // Forwarding returns a route's next hops as a forwarding table keeps them: each way (address and interface) once, sorted,
 // with weights from 1 to 256 in about the wanted proportion, 1 for a way that is alone. Routes to the same prefix with
 // equal Forwarding need no programming. The fields that are not programmed are kept from the first hop of each way.
-func Forwarding(r msg.Route) []msg.NextHop {
-	hops := slices.Clone(r.NextHops)
+func Forwarding(r msg.Route) []msg.NextHop { return Ways(r.NextHops, maxWeight) }
+
+// Ways is Forwarding for any list of next hops and any greatest weight.
+func Ways(nextHops []msg.NextHop, maxWeight int32) []msg.NextHop {
+	hops := slices.Clone(nextHops)
 	slices.SortFunc(hops, msg.NextHop.Compare)
 	out := hops[:0]
 	var sums []int64
@@ -61,8 +88,8 @@ func Forwarding(r msg.Route) []msg.NextHop {
 		switch {
 		case len(out) == 1:
 			out[i].Weight = 1
-		case top > maxWeight:
-			out[i].Weight = int32(max(1, sums[i]*maxWeight/top))
+		case top > int64(maxWeight):
+			out[i].Weight = int32(max(1, sums[i]*int64(maxWeight)/top))
 		default:
 			out[i].Weight = int32(sums[i])
 		}
@@ -70,17 +97,36 @@ func Forwarding(r msg.Route) []msg.NextHop {
 	return out
 }
 
-// sameForwarding reports whether the table need not be touched to go from one route to the other.
-func sameForwarding(a, b msg.Route) bool {
-	if a.SameForwarding(b) {
-		return true
+// sameForwarding reports whether a table with the given abilities need not be touched to go from one route to the other.
+// Weights count by their proportion.
+func sameForwarding(a, b msg.Route, can Abilities) bool {
+	if !can.Backup {
+		a.Backup, b.Backup = nil, nil
 	}
-	if a.Prefix != b.Prefix || a.DoNotInstall != b.DoNotInstall {
+	return a.SameForwarding(b) || a.Prefix == b.Prefix && a.DoNotInstall == b.DoNotInstall &&
+		sameWays(a.NextHops, b.NextHops, can) && sameWays(a.Backup, b.Backup, can)
+}
+
+func sameWays(a, b []msg.NextHop, can Abilities) bool {
+	x, y := Ways(a, can.MaxWeight), Ways(b, can.MaxWeight)
+	if len(x) != len(y) {
 		return false
 	}
-	return slices.EqualFunc(Forwarding(a), Forwarding(b), func(x, y msg.NextHop) bool {
-		return x.Addr == y.Addr && x.IfName == y.IfName && x.Weight == y.Weight
+	gx, gy := commonDivisor(x), commonDivisor(y)
+	return slices.EqualFunc(x, y, func(x, y msg.NextHop) bool {
+		return x.Addr == y.Addr && x.IfName == y.IfName && x.Weight/gx == y.Weight/gy
 	})
+}
+
+// commonDivisor returns the greatest number by which all weights can be divided, 1 if there are none.
+func commonDivisor(hops []msg.NextHop) int32 {
+	var g int32
+	for _, h := range hops {
+		for a := h.Weight; a != 0; {
+			g, a = a, g%a
+		}
+	}
+	return max(g, 1)
 }
 
 // Memory is a Programmer whose table is a map. It never fails.

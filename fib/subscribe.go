@@ -136,7 +136,7 @@ func (l *subscribers) remove(s *Subscription) {
 func (f *Fib) tell(p msg.Programmed) {
 	f.subscribers.mu.Lock()
 	defer f.subscribers.mu.Unlock()
-	if len(f.subscribers.set) == 0 {
+	if len(f.subscribers.set) == 0 || len(p.Update)+len(p.Delete) == 0 {
 		return
 	}
 	u := msg.RouteUpdate{Update: maps.Clone(p.Update), Delete: make(map[netip.Prefix]msg.DeleteReason, len(p.Delete)), PerfEvents: f.converged}

@@ -3,6 +3,7 @@ package fib
 import (
 	"container/heap"
 	"net/netip"
+	"slices"
 	"time"
 
 	"openr/msg"
@@ -41,6 +42,7 @@ const (
 	secondTry             // failed before, due again
 	deleteNow             // to be taken out
 	waitForDue            // nothing before entry.due: failed, or withdrawn and kept a moment
+	trying                // in the batch that the Programmer works on
 )
 
 // entry is all that is known of one prefix.
@@ -50,24 +52,31 @@ type entry struct {
 
 	present presence
 	have    []msg.NextHop
+	backup  []msg.NextHop // alternates that stand beside have; not looked at unless the Programmer uses them
 
 	job      job
 	due      time.Time
 	failures int   // tries that failed in a row
 	err      error // of the last try, if it failed
 
+	listed uint32 // last tidying of a list that has seen it
+
 	acked bool       // the last word to prefixmanager was that a route is programmed:
 	told  *msg.Route // this one; nil: want
 }
 
 // stands reports whether r is what the table has.
-func (e *entry) stands(r msg.Route) bool {
-	return e.present == standing && sameForwarding(msg.Route{Prefix: r.Prefix, NextHops: e.have}, r)
+func (t *table) stands(e *entry, r msg.Route) bool {
+	return e.present == standing && sameForwarding(msg.Route{Prefix: r.Prefix, NextHops: e.have, Backup: e.backup}, r, t.can)
 }
+
+// clear notes that nothing certain is known of what stands.
+func (e *entry) clear(p presence) { e.present, e.have, e.backup = p, nil, nil }
 
 // table holds what is wanted and what stands, and says what to do next. It is plain data: events and the time go in,
 // batches of changes and reports come out. A batch that next returns must be answered by done before anything else.
 type table struct {
+	can         Abilities // of the Programmer
 	phase       phase
 	deleteDelay time.Duration // how long a withdrawn route stays, in case it comes back
 	entries     map[netip.Prefix]*entry
@@ -78,17 +87,19 @@ type table struct {
 	known        bool
 	syncFailures int
 	syncDue      time.Time // no comparison before
+	syncErr      error     // why the last one failed
 
 	// Lists of prefixes in the order in which they are served. An element counts only while its entry's job is the
 	// list's, so leaving a list needs no search.
 	first, second, deletes []netip.Prefix
 	timers                 timers
+	tidied                 uint32 // counts tidyings
 
 	report msg.Programmed // what prefixmanager has not been told yet
 }
 
-func newTable(deleteDelay time.Duration) *table {
-	return &table{deleteDelay: deleteDelay, entries: map[netip.Prefix]*entry{}}
+func newTable(deleteDelay time.Duration, can Abilities) *table {
+	return &table{deleteDelay: deleteDelay, can: can, entries: map[netip.Prefix]*entry{}}
 }
 
 // update takes a message of decision. It returns how many routes it adds, changes or deletes.
@@ -137,7 +148,7 @@ func (t *table) want(r msg.Route) {
 		e = &entry{}
 		t.entries[r.Prefix] = e
 	}
-	retrying := e.wanted && e.failures > 0 && sameForwarding(e.want, r)
+	retrying := e.wanted && e.failures > 0 && sameForwarding(e.want, r, t.can)
 	if !e.wanted {
 		t.wanted++
 	}
@@ -148,7 +159,7 @@ func (t *table) want(r msg.Route) {
 	e.want, e.wanted = r, true
 	switch {
 	case !t.known:
-	case e.stands(r):
+	case t.stands(e, r):
 		t.settle(e)
 		t.ack(e)
 	case retrying: // the same has just failed: keep its turn
@@ -181,16 +192,16 @@ func (t *table) unwant(p netip.Prefix, delay time.Duration, now time.Time) {
 // to be right is not. Routes that nobody wants go at once, after all first tries.
 func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
 	first := !t.known
-	t.known, t.syncFailures = true, 0
+	t.known, t.syncFailures, t.syncErr = true, 0, nil
 	for p, e := range t.entries {
 		r, there := dump[p]
 		switch {
 		case !there:
-			e.present, e.have = absent, nil
+			e.clear(absent)
 		case r.DoNotInstall:
-			e.present, e.have = doubtful, nil
+			e.clear(doubtful)
 		default:
-			e.present, e.have = standing, r.NextHops
+			e.present, e.have, e.backup = standing, r.NextHops, r.Backup
 		}
 		switch {
 		case !e.wanted && !there:
@@ -198,8 +209,8 @@ func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
 		case !e.wanted && e.job == settled:
 			t.queue(e, deleteNow)
 		case !e.wanted: // on its way out
-		case e.stands(e.want):
-			e.have = e.want.NextHops // the same, without keeping the dump's in memory
+		case t.stands(e, e.want):
+			e.have, e.backup = e.want.NextHops, e.want.Backup // the same, without keeping the dump's in memory
 			t.settle(e)
 			t.ack(e)
 		case e.job == settled:
@@ -223,8 +234,9 @@ func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
 	return repaired
 }
 
-// dumpFailed notes that the table could not be read.
-func (t *table) dumpFailed(now time.Time) {
+// dumpFailed notes that the table could not be read, or that nothing is certain of what was read.
+func (t *table) dumpFailed(why error, now time.Time) {
+	t.syncErr = why
 	t.syncFailures++
 	t.syncDue = now.Add(backoff(t.syncFailures))
 }
@@ -257,7 +269,7 @@ func (t *table) next(now time.Time, limit int) (b batch) {
 			p := (*list)[0]
 			*list = (*list)[1:]
 			if e := t.entries[p]; e != nil && e.job == j {
-				e.job = settled
+				e.job = trying
 				f(e)
 				limit--
 			}
@@ -266,7 +278,13 @@ func (t *table) next(now time.Time, limit int) (b batch) {
 			*list = nil // gives back its memory
 		}
 	}
-	update := func(e *entry) { b.update = append(b.update, e.want) }
+	update := func(e *entry) {
+		r := e.want
+		if !t.can.Backup {
+			r.Backup = nil
+		}
+		b.update = append(b.update, r)
+	}
 	take(&t.first, firstTry, share, update)
 	share = limit - len(b.update)
 	if len(t.first) == 0 && t.pending(deleteNow) {
@@ -284,9 +302,10 @@ func (t *table) done(b batch, failed map[netip.Prefix]error, err error, now time
 	if err != nil && t.phase == syncing {
 		// Nothing is certain any more: find out anew what stands. The wanted routes stay, everything else is forgotten.
 		t.known = false
-		t.dumpFailed(now)
+		t.dumpFailed(err, now)
 		for p, e := range t.entries {
-			e.job, e.present, e.have, e.acked, e.told = settled, absent, nil, false, nil
+			e.clear(absent)
+			e.job, e.acked, e.told = settled, false, nil
 			if !e.wanted {
 				t.drop(p)
 			}
@@ -308,7 +327,7 @@ func (t *table) done(b batch, failed map[netip.Prefix]error, err error, now time
 			}
 			continue
 		}
-		e.present, e.have = standing, r.NextHops
+		e.present, e.have, e.backup = standing, r.NextHops, r.Backup
 		t.settle(e)
 		t.ack(e)
 	}
@@ -389,7 +408,7 @@ func (t *table) fail(e *entry, why error, now time.Time) {
 	}
 	e.failures++
 	e.err = why
-	e.present, e.have = doubtful, nil
+	e.clear(doubtful)
 	t.wait(e, now.Add(backoff(e.failures)))
 }
 
@@ -427,15 +446,30 @@ func (t *table) queue(e *entry, j job) {
 		return
 	}
 	e.job = j
-	switch p := e.want.Prefix; j {
-	case firstTry:
-		t.first = append(t.first, p)
+	list := &t.first
+	switch j {
 	case secondTry:
-		t.second = append(t.second, p)
+		list = &t.second
 	case deleteNow:
-		t.deletes = append(t.deletes, p)
+		list = &t.deletes
 	}
+	if len(*list) > t.room() {
+		t.tidied++
+		*list = slices.DeleteFunc(*list, func(p netip.Prefix) bool {
+			x := t.entries[p]
+			gone := x == nil || x == e || x.job != j || x.listed == t.tidied
+			if !gone {
+				x.listed = t.tidied
+			}
+			return gone
+		})
+	}
+	*list = append(*list, e.want.Prefix)
 }
+
+// room is how long a list may grow before what does not count any more is taken out. As each prefix counts once at most,
+// that is at least half, and the lists stay small however often routes change their mind.
+func (t *table) room() int { return 2*len(t.entries) + 64 }
 
 // again queues an entry that has waited.
 func (t *table) again(e *entry) {
@@ -448,6 +482,17 @@ func (t *table) again(e *entry) {
 
 func (t *table) wait(e *entry, due time.Time) {
 	e.job, e.due = waitForDue, due
+	if len(t.timers) > t.room() {
+		t.timers = slices.DeleteFunc(t.timers, func(x timer) bool { return !t.valid(x) })
+		t.tidied++
+		t.timers = slices.DeleteFunc(t.timers, func(x timer) bool {
+			o := t.entries[x.prefix]
+			again := o.listed == t.tidied
+			o.listed = t.tidied
+			return again
+		})
+		heap.Init(&t.timers)
+	}
 	heap.Push(&t.timers, timer{due, e.want.Prefix})
 }
 

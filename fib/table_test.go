@@ -59,7 +59,7 @@ type bench struct {
 }
 
 func newBench(t rapid.TB, deleteDelay time.Duration, left ...msg.Route) *bench {
-	return &bench{t: t, table: newTable(deleteDelay), now: time.Unix(1000, 0), kernel: routes(left...), acked: nil, fail: func(netip.Prefix) bool { return false }}
+	return &bench{t: t, table: newTable(deleteDelay, abilities(DryRun())), now: time.Unix(1000, 0), kernel: routes(left...), acked: nil, fail: func(netip.Prefix) bool { return false }}
 }
 
 // step does what is due now, at most limit routes, and reports whether there was anything.
@@ -408,7 +408,7 @@ func TestRetriesAndDeletesShare(t *testing.T) {
 func TestSyncErrorStartsAgain(t *testing.T) {
 	b := newBench(t, 0, route(9, 1))
 	b.update(full(route(1, 1)))
-	b.table.dumpFailed(b.now)
+	b.table.dumpFailed(errInjected, b.now)
 	if at, ok := b.table.wake(); !ok || at.Sub(b.now) != minBackoff || b.step(chunk) {
 		t.Errorf("wake %v %v", at, ok)
 	}
@@ -615,5 +615,57 @@ func TestForwarding(t *testing.T) {
 		if again := Forwarding(msg.Route{NextHops: got}); !slices.Equal(again, got) {
 			t.Errorf("%s: not stable: %v", x.name, again)
 		}
+	}
+}
+
+// backer is a table that uses alternates, and takes all at once.
+type backer struct{ *Memory }
+
+func (backer) Abilities() Abilities { return Abilities{Backup: true, MaxWeight: 1000, Batch: 1 << 20} }
+
+// TestAbilities: alternates count only where they are used, weights as finely as they can be told apart.
+func TestAbilities(t *testing.T) {
+	now := time.Unix(1000, 0)
+	backed := func(r msg.Route, backup ...int) msg.Route {
+		r.Backup = route(0, backup...).NextHops
+		return r
+	}
+	weighed := func(w ...int32) msg.Route {
+		r := route(1, 1, 2)
+		for i := range w {
+			r.NextHops[i].Weight = w[i]
+		}
+		return r
+	}
+	for name, c := range map[string]struct {
+		p             Programmer
+		first, second msg.Route
+		changes       int
+	}{
+		"no alternates":                {DryRun(), backed(route(1, 1), 2), backed(route(1, 1), 3), 0},
+		"other alternates":             {backer{DryRun()}, backed(route(1, 1), 2), backed(route(1, 1), 3), 1},
+		"the same alternates":          {backer{DryRun()}, backed(route(1, 1), 2, 3), backed(route(1, 1), 3, 2), 0},
+		"no more alternates":           {backer{DryRun()}, backed(route(1, 1), 2), route(1, 1), 1},
+		"too fine":                     {DryRun(), weighed(1000, 501), weighed(1000, 502), 0},
+		"not too fine":                 {backer{DryRun()}, weighed(1000, 501), weighed(1000, 502), 1},
+		"the same in other proportion": {DryRun(), weighed(2, 4), weighed(3, 6), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTable(0, abilities(c.p))
+			b.update(full(c.first), now)
+			b.reconcile(nil)
+			work := b.next(now, 10)
+			if len(work.update) != 1 || len(work.update[0].Backup) > 0 != (b.can.Backup && len(c.first.Backup) > 0) {
+				t.Fatalf("first %+v", work)
+			}
+			b.done(work, nil, nil, now)
+			b.update(delta(c.second), now)
+			if work = b.next(now, 10); len(work.update) != c.changes {
+				t.Errorf("then %+v, want %d changes", work, c.changes)
+			}
+		})
+	}
+	if a := abilities(DryRun()); a != (Abilities{MaxWeight: maxWeight, Batch: chunk}) {
+		t.Errorf("abilities of one that does not tell: %+v", a)
 	}
 }

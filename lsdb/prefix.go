@@ -19,6 +19,7 @@ type PrefixType = network.PrefixType
 // The prefix types that this agent originates.
 const (
 	PrefixLoopback = network.PrefixType_LOOPBACK // address of an interface
+	PrefixDefault  = network.PrefixType_DEFAULT  // redistributed from another routing protocol
 	PrefixBreeze   = network.PrefixType_BREEZE   // injected by an operator
 	PrefixRIB      = network.PrefixType_RIB      // redistributed from another area
 	PrefixConfig   = network.PrefixType_CONFIG   // originated_prefixes of the configuration

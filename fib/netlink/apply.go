@@ -9,82 +9,238 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openr/fib"
 	"openr/msg"
 )
 
-const (
-	batchMessages = 128      // per send
-	batchBytes    = 64 << 10 // per send, exceeded by the last message at most
-)
+// minMove is how many routes are worth a group of their own with the same members as another: fewer are pointed there one
+// by one.
+const minMove = 8
 
-// apply is one call of Programmer.Apply. The caller holds the Programmer's mutex.
+// apply is one call of Programmer.Apply. The caller holds the Programmer's mutex, and has the books in order.
 type apply struct {
 	p      *Programmer
+	b      *books
 	ctx    context.Context
 	failed map[netip.Prefix]error
+	last   bool // routes in the way have been looked at
 
-	// The batch that is being filled.
-	buf   []byte
-	ops   []op
-	first uint32 // sequence number of ops[0]; the others follow
-	last  int    // where the last message begins in buf
+	sets  sets
+	steps []step
+	froms []*group // groups that routes leave
+	twice bool     // a prefix comes twice
+
+	fill  *batch // is being filled
+	sent  *batch // the kernel is working on it; nil: none
+	taken []op   // adds that the kernel refused because there is a route already
 }
 
-// op is a message of a batch and what to do about its answer.
-type op struct {
-	route  msg.Route // for a delete, only the prefix
-	flags  uint16    // NLM_F_EXCL, NLM_F_REPLACE; 0: delete
-	metric uint32
-	stray  bool // delete of a route with another metric, after its successor stands
+// step is a route to bring in.
+type step struct {
+	route *msg.Route
+	set   *set
+	at    *standing // what stands, or stood; nil: nothing
 }
 
-func (o op) verb() string {
-	switch o.flags {
-	case unix.NLM_F_EXCL:
-		return "add"
-	case unix.NLM_F_REPLACE:
-		return "replace"
-	}
-	return "delete"
-}
-
-// run brings in all, then clears what is in excess, then deletes.
+// run brings in all, then clears what is in excess, then deletes, then takes out objects that nothing points to any more.
 func (a *apply) run(update []msg.Route, del []netip.Prefix) error {
-	var taken []op // adds that the kernel refused because there is a route already
-	if err := a.updates(update, &taken); err != nil {
+	if err := a.updates(update); err != nil {
 		return err
 	}
-	if err := a.resolveTaken(taken); err != nil {
+	if err := a.resolveTaken(); err != nil {
 		return err
 	}
-	return a.deletes(update, del)
+	if err := a.deletes(update, del); err != nil {
+		return err
+	}
+	return a.p.collect(a.ctx)
 }
 
-func (a *apply) updates(update []msg.Route, taken *[]op) error {
-	for _, r := range update {
-		flags := uint16(unix.NLM_F_EXCL)
-		if a.p.own[r.Prefix] {
-			flags = unix.NLM_F_REPLACE
+// updates brings in routes.
+func (a *apply) updates(update []msg.Route) error {
+	a.plan(update)
+	if err := a.makeObjects(); err != nil {
+		return err
+	}
+	if err := a.moveGroups(); err != nil {
+		return err
+	}
+	if err := a.makeGroups(); err != nil {
+		return err
+	}
+	return a.routes()
+}
+
+// plan finds out what there is to do.
+func (a *apply) plan(update []msg.Route) {
+	a.b.epoch++
+	a.sets.reset()
+	a.steps, a.froms, a.twice = a.p.steps[:0], nil, false
+	for i := range update {
+		r := &update[i]
+		if err := invalidPrefix(r.Prefix); err != nil {
+			a.refuse(opAdd, r, err)
+			continue
 		}
-		if err := a.add(op{route: r, flags: flags, metric: a.p.slot.metric}, taken); err != nil {
+		at := a.b.own[r.Prefix]
+		if at != nil {
+			a.twice = a.twice || at.epoch == a.b.epoch
+			at.epoch = a.b.epoch
+		}
+		a.steps = append(a.steps, step{r, a.sets.of(r), at})
+	}
+	a.p.steps = a.steps
+	for _, s := range a.sets.all {
+		s.resolve(a.p)
+	}
+}
+
+// makeObjects makes the objects that the sets need and works out each set's members.
+func (a *apply) makeObjects() error {
+	var missing []*object
+	seen := map[*object]bool{}
+	for _, s := range a.sets.all {
+		for _, list := range [][]member{s.ways, s.spare} {
+			for _, m := range list {
+				if o := m.object; !o.made && !seen[o] {
+					seen[o] = true
+					missing = append(missing, o)
+				}
+			}
+		}
+	}
+	if err := a.p.newObjects(a.ctx, missing); err != nil {
+		return err
+	}
+	for _, s := range a.sets.all {
+		s.settle(a.p)
+	}
+	for _, o := range missing {
+		if !o.made {
+			a.b.forgetObject(o)
+		} else if o.refs == 0 {
+			a.b.unused = append(a.b.unused, o)
+		}
+	}
+	return nil
+}
+
+// moveGroups finds groups all of whose routes go to the same other place, and changes their members instead, by one message
+// for each group. The kernel then moves all routes in one step.
+func (a *apply) moveGroups() error {
+	if !a.p.objects || a.twice {
+		return nil
+	}
+	for i := range a.steps {
+		s := &a.steps[i]
+		if s.at == nil || s.set.empty() {
+			continue
+		}
+		g := s.at.group
+		if g.epoch != a.b.epoch {
+			g.epoch, g.leaving, g.target = a.b.epoch, 0, s.set
+			a.froms = append(a.froms, g)
+		}
+		if g.target != s.set && (g.target == nil || string(g.target.key) != string(s.set.key)) {
+			g.target = nil // to more than one place
+		}
+		g.leaving++
+	}
+	var moves []*group
+	claimed := map[string]bool{}
+	for _, g := range a.froms {
+		t := g.target
+		if t == nil || g.leaving != g.refs || g.gone || g.alien || g.fixed || len(g.members) == 0 || len(t.members) == 0 || g.key == string(t.key) {
+			continue
+		}
+		to := a.b.byKey[string(t.key)]
+		if (to != nil || claimed[string(t.key)]) && g.leaving < minMove {
+			continue
+		}
+		claimed[string(t.key)] = true
+		moves = append(moves, g)
+	}
+	return a.p.transact(a.ctx, len(moves), func(b []byte, seq uint32, i int) []byte {
+		return appendNewGroup(b, unix.NLM_F_REPLACE, seq, a.p.slot.protocol, moves[i].id, shares(moves[i].target.members))
+	}, func(i int, refused *kernelError) error {
+		g := moves[i]
+		if refused != nil {
+			if errors.Is(*refused, unix.ENOENT) {
+				return fmt.Errorf("nexthop group %d: %w", g.id, *refused) // with its routes: the books are wrong
+			}
+			g.fixed = true
+			return nil
+		}
+		a.p.counters.Sum(counterMovedRoutes, int64(g.leaving))
+		a.b.setMembers(g, g.target.members)
+		g.moved = a.b.epoch
+		return nil
+	})
+}
+
+// makeGroups finds or makes the group of each set.
+func (a *apply) makeGroups() error {
+	var fresh []*set
+	for _, s := range a.sets.all {
+		if s.empty() {
+			continue
+		}
+		if s.group = a.b.byKey[string(s.key)]; s.group != nil {
+			continue
+		}
+		s.group = &group{id: a.b.newID(), members: s.members, plain: !a.p.objects}
+		a.b.addGroup(s.group)
+		fresh = append(fresh, s)
+	}
+	return a.p.newGroups(a.ctx, fresh)
+}
+
+// routes points the routes to their groups.
+func (a *apply) routes() error {
+	for i := range a.steps {
+		s := &a.steps[i]
+		if s.set.err != nil {
+			a.refuse(s.kind(), s.route, s.set.err) // even if what is left of it is brought in
+		}
+		g := s.set.group
+		if g == nil {
+			continue
+		}
+		if a.p.objects && s.at != nil && a.stands(s.at.group, s.set) {
+			s.at.form, s.at.version = s.set.form(), s.at.group.version
+			continue
+		}
+		if err := a.add(op{kind: s.kind(), prefix: s.route.Prefix, step: *s}); err != nil {
 			return err
 		}
 	}
-	return a.flush(taken)
+	return a.flush()
+}
+
+// stands reports whether a route need not be touched because its group is, or has become, what is wanted.
+func (a *apply) stands(at *group, s *set) bool {
+	return !at.gone && (at == s.group || at.moved == a.b.epoch || at.key == string(s.key))
+}
+
+// kind tells whether a route is to be new or to take another's place.
+func (s *step) kind() opKind {
+	if s.at == nil || s.at.group.gone {
+		return opAdd
+	}
+	return opReplace
 }
 
 // resolveTaken finds out whose the routes in the way are: ours, forgotten or not known of, are replaced; others stay.
-func (a *apply) resolveTaken(taken []op) error {
+func (a *apply) resolveTaken() error {
 	now := time.Now()
-	search := map[netip.Prefix]bool{}
-	for _, o := range taken {
-		if c, ok := a.p.conflicts[o.route.Prefix]; ok && now.Before(c.until) {
-			a.refuse(o, c.err)
+	search := map[netip.Prefix]*msg.Route{}
+	for _, o := range a.taken {
+		if c, ok := a.p.conflicts[o.prefix]; ok && now.Before(c.until) {
+			a.refuse(opAdd, o.step.route, c.err)
 		} else {
-			search[o.route.Prefix] = true
+			search[o.prefix] = o.step.route
 		}
 	}
+	a.taken = nil
 	if len(search) == 0 {
 		return nil
 	}
@@ -92,31 +248,26 @@ func (a *apply) resolveTaken(taken []op) error {
 		return err
 	}
 	foreign := map[netip.Prefix]bool{}
-	for prefix := range search {
-		if !a.p.own[prefix] {
+	var ours []msg.Route
+	for prefix, r := range search {
+		if a.b.own[prefix] == nil {
 			foreign[prefix] = true
+		} else {
+			ours = append(ours, *r)
 		}
 	}
 	protocols, err := a.p.owners(foreign)
 	if err != nil {
 		return err
 	}
-	for _, o := range taken {
-		prefix := o.route.Prefix
-		switch {
-		case foreign[prefix]:
-			c := conflictError{protocol: protocols[prefix], metric: a.p.slot.metric}
-			a.p.conflicts[prefix] = conflict{c, now.Add(conflictTime)}
-			a.p.counters.Sum(counterConflicts, 1)
-			a.refuse(o, c)
-		case search[prefix]:
-			o.flags = unix.NLM_F_REPLACE
-			if err := a.add(o, nil); err != nil {
-				return err
-			}
-		}
+	for prefix := range foreign {
+		c := conflictError{protocol: protocols[prefix], metric: a.p.slot.metric}
+		a.p.conflicts[prefix] = conflict{c, now.Add(conflictTime)}
+		a.p.counters.Sum(counterConflicts, 1)
+		a.refuse(opAdd, search[prefix], c)
 	}
-	return a.flush(nil)
+	a.last = true
+	return a.updates(ours)
 }
 
 // owners returns the protocols of the routes with our metric to the given prefixes.
@@ -130,7 +281,7 @@ func (p *Programmer) owners(prefixes map[netip.Prefix]bool) (map[netip.Prefix]in
 		if !some {
 			continue
 		}
-		err := p.routes(fam, 0, func() {}, func(r kernelRoute) {
+		err := p.routes(fam, p.slot.table, 0, func() {}, func(r kernelRoute) {
 			if prefixes[r.prefix] && r.metric == p.slot.metric {
 				out[r.prefix] = int(r.protocol)
 			}
@@ -144,7 +295,7 @@ func (p *Programmer) owners(prefixes map[netip.Prefix]bool) (map[netip.Prefix]in
 
 // deletes takes out the routes with old metrics whose successors stand, and then those to delete.
 func (a *apply) deletes(update []msg.Route, del []netip.Prefix) error {
-	if len(a.p.strays) > 0 {
+	if len(a.b.strays) > 0 {
 		for _, r := range update {
 			if a.failed[r.Prefix] != nil {
 				continue
@@ -155,135 +306,32 @@ func (a *apply) deletes(update []msg.Route, del []netip.Prefix) error {
 		}
 	}
 	for _, prefix := range del {
-		if err := a.add(op{route: msg.Route{Prefix: prefix}, metric: a.p.slot.metric}, nil); err != nil {
+		if err := invalidPrefix(prefix); err != nil {
+			a.refuse(opDelete, &msg.Route{Prefix: prefix}, err)
+			continue
+		}
+		if err := a.add(op{kind: opDelete, prefix: prefix}); err != nil {
 			return err
 		}
 		if err := a.clearStrays(prefix); err != nil {
 			return err
 		}
 	}
-	return a.flush(nil)
+	return a.flush()
 }
 
 func (a *apply) clearStrays(prefix netip.Prefix) error {
-	for _, metric := range a.p.strays[prefix] {
-		if err := a.add(op{route: msg.Route{Prefix: prefix}, metric: metric, stray: true}, nil); err != nil {
+	if len(a.b.strays) == 0 {
+		return nil
+	}
+	for _, s := range a.b.strays[prefix] {
+		if err := a.addDelete(op{kind: opStray, prefix: prefix}, s.metric); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// add puts a message into the batch, and sends the batch when it is full.
-func (a *apply) add(o op, taken *[]op) error {
-	if err := invalidPrefix(o.route.Prefix); err != nil {
-		a.refuse(o, err)
-		return nil
-	}
-	seq := a.p.conn.seq + 1
-	start := len(a.buf)
-	s := a.p.slot
-	s.metric = o.metric
-	if o.flags == 0 {
-		a.buf = appendDelRoute(a.buf, seq, s, o.route.Prefix)
-	} else {
-		wanted := fib.Forwarding(o.route)
-		hops, err := resolve(wanted, a.p.watch.lookup)
-		if err != nil {
-			a.refuse(o, err)
-			if len(hops) == 0 {
-				return nil // a route without next hops would be a blackhole
-			}
-		}
-		if a.buf, err = appendNewRoute(a.buf, o.flags, seq, s, o.route.Prefix, hops); err != nil {
-			a.refuse(o, err)
-			return nil
-		}
-	}
-	if len(a.ops) == 0 {
-		a.first = seq
-	}
-	a.p.conn.seq = seq
-	a.last = start
-	a.ops = append(a.ops, o)
-	if len(a.ops) < batchMessages && len(a.buf) < batchBytes {
-		return nil
-	}
-	return a.flush(taken)
-}
-
-func (a *apply) refuse(o op, err error) {
-	a.failed[o.route.Prefix] = &RouteError{Op: o.verb(), Route: o.route, Err: err}
-}
-
-// flush sends the batch and takes the answers. Adds that meet a route go to taken, if that is not nil.
-func (a *apply) flush(taken *[]op) error {
-	if len(a.ops) == 0 {
-		return nil
-	}
-	if err := a.ctx.Err(); err != nil {
-		return err
-	}
-	c := a.p.conn
-	requestAck(a.buf[a.last:])
-	a.p.counters.Sum(counterMessages, int64(len(a.ops)))
-	refused := make(map[int]kernelError)
-	if err := c.send(a.buf); err != nil {
-		return err
-	}
-	for done := false; !done; {
-		err := c.receive(func(h unix.NlMsghdr, payload []byte) bool {
-			i := int(h.Seq - a.first)
-			if h.Type != unix.NLMSG_ERROR || i < 0 || i >= len(a.ops) {
-				return true // a late answer to something else
-			}
-			if errno, text := parseError(h, payload); errno != 0 {
-				refused[i] = kernelError{errno, text}
-			}
-			done = done || i == len(a.ops)-1
-			return true
-		})
-		if err != nil {
-			a.p.counters.Count(counterAnswersLost)
-			return err
-		}
-	}
-	for i, o := range a.ops {
-		if why, bad := refused[i]; bad {
-			a.answerBad(o, why, taken)
-		} else {
-			a.answerGood(o)
-		}
-	}
-	a.buf, a.ops = a.buf[:0], a.ops[:0]
-	return nil
-}
-
-// answerGood notes what the kernel has done.
-func (a *apply) answerGood(o op) {
-	prefix := o.route.Prefix
-	switch {
-	case o.stray:
-		delete(a.p.strays, prefix) // even if another metric of it fails: the next dump shows
-	case o.flags == 0:
-		delete(a.p.own, prefix)
-	default:
-		a.p.own[prefix] = true
-		if len(a.p.conflicts) > 0 {
-			delete(a.p.conflicts, prefix)
-		}
-	}
-}
-
-// answerBad notes what the kernel has refused.
-func (a *apply) answerBad(o op, why kernelError, taken *[]op) {
-	switch {
-	case o.flags == 0 && errors.Is(why, unix.ESRCH):
-		a.answerGood(o) // not there: as it should be
-	case o.flags == unix.NLM_F_EXCL && errors.Is(why, unix.EEXIST) && taken != nil:
-		*taken = append(*taken, o)
-	default:
-		a.p.counters.Sum(counterErrors, 1)
-		a.refuse(o, why)
-	}
+func (a *apply) refuse(kind opKind, r *msg.Route, err error) {
+	a.failed[r.Prefix] = &RouteError{Op: opNames[kind], Route: *r, Err: err}
 }

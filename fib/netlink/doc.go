@@ -1,22 +1,48 @@
 // Package netlink is the fib.Programmer for the Linux kernel: it speaks rtnetlink with an encoder of its own.
 //
-// Owns: two netlink sockets in the network namespace in which it was opened; the routes of its protocol in its table.
-// Reads: routes, interfaces and their changes. Writes: routes.
+// Owns: two netlink sockets and a third for notifications, in the network namespace in which it was opened; the routes of
+// its protocol in its table, and the nexthop objects of its protocol in its range of ids. Reads: routes, nexthop objects,
+// interfaces, and their changes. Writes: routes and nexthop objects.
+//
+// # Next hops
+//
+// Each way (gateway and interface) has one nexthop object, each distinct weighted set of ways one group, also a set of one;
+// routes point to groups (RTA_NH_ID). Both go when nothing points to them any more. A restarted agent finds them by a dump
+// and uses them on: routes whose group is right are not touched. Objects of an earlier run that no route of any table points
+// to are taken out after the first Apply.
+//
+//   - When all routes of a group go to the same other set, one message gives the group new members, and all have moved. For
+//     IPv6 the kernel first looks at each route (fib6_check_nh_list, 0.1 µs), for IPv4 at none. With the sysctl
+//     net.ipv4.nexthop_compat_mode, which is on by default, it afterwards tells each route to those who listen (1 µs).
+//   - When an interface goes down or loses its carrier, the kernel (nh_netdev_event, seen with Linux 6.18) deletes the
+//     objects over it, strikes them out of their groups, and deletes groups that are left empty, with their routes; all that
+//     before it tells of the link, and without a word about objects and IPv4 routes. So a group that has another member is
+//     switched by the kernel itself, in the same time for one route and for 100,000; a group that has none is lost. Therefore
+//     alternates (Route.Backup) stand in the group from the start, with the least weight against the greatest: 1 flow of
+//     65536 (of 256, before Linux 6.12) takes an alternate although it need not, and being loop-free it arrives. A second
+//     route with a higher metric instead would wait until the kernel has deleted the first, one by one. After a link event
+//     the books are brought in line with what the kernel has done, and the update from decision finds next to nothing to do.
+//   - What others find out about a link before the kernel tells is taken by Link: the objects over it are deleted by one
+//     message each, with the same effect, even while a long Apply is busy. An interface that stays up with a carrier but
+//     does not run (dormant) is treated so as soon as the kernel tells.
+//   - Where the kernel has no nexthop objects (before Linux 5.3), or if it is asked for, each route has its own next hops
+//     (RTA_MULTIPATH); alternates are not used then.
+//
+// # Routes
 //
 // Routes of other protocols are safe. A route is replaced only where this agent has put one; anywhere else it is added
 // with NLM_F_EXCL, which the kernel refuses if there is a route of the same metric, and a delete names protocol, metric
 // and table.
 //
-// A replacement is one message with NLM_F_REPLACE, for IPv6 also between one and several next hops and to and from a
-// blackhole: the kernel reports no deletion, and one route stands afterwards. It is not perfect inside the kernel: under
-// replacements without pause, with any program's, about 2 of 1000 concurrent IPv6 lookups (1 of 60,000 IPv4 lookups) met
-// no route (Linux 6.18; with delete and add it is 600 of 1000). Changing a nexthop object under a route that stays had
-// at most 1 miss in 100,000.
+// A replacement is one message with NLM_F_REPLACE: the kernel reports no deletion, and one route stands afterwards. It is
+// not perfect inside the kernel: under replacements without pause, with any program's, about 2 of 1000 concurrent IPv6
+// lookups (1 of 60,000 IPv4 lookups) met no route (Linux 6.18; with delete and add it is 600 of 1000). Changing a group
+// under a route that stays had at most 1 miss in 100,000.
 //
-// Messages go out in batches with an acknowledgement asked for the last one only. The kernel answers a message that
-// fails in any case and in order, so after the acknowledgement everything is known, and an answer's sequence number
-// leads to its route.
+// Messages go out in batches with an acknowledgement asked for the last one only, and the next batch is encoded while the
+// kernel works on one. The kernel answers a message that fails in any case and in order, so after the acknowledgement
+// everything is known, and an answer's sequence number leads to its route.
 //
-// Next hops are encoded in one place (appendHops), where a reference to a shared nexthop object (RTA_NH_ID) could take
-// their place.
+// Whatever the books cannot be sure of (answers or notifications lost, objects changed by others) makes the next call read
+// the kernel's tables anew.
 package netlink

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
-
-	"openr/msg"
 )
 
 // slot is where in the kernel this agent keeps its routes.
@@ -77,8 +75,8 @@ func appendAddr(b []byte, typ uint16, a netip.Addr) []byte {
 }
 
 // appendNewRoute appends the message that brings in a route with the given next hops, none for a blackhole. flags say
-// whether it is to be new (NLM_F_EXCL) or takes the place of ours (NLM_F_REPLACE). Every message starts at a multiple
-// of 4, as netlink demands of batches.
+// whether it is to be new (NLM_F_CREATE|NLM_F_EXCL) or takes the place of ours (NLM_F_CREATE|NLM_F_REPLACE). Every message
+// starts at a multiple of 4, as netlink demands of batches.
 func appendNewRoute(b []byte, flags uint16, seq uint32, s slot, prefix netip.Prefix, hops []hop) ([]byte, error) {
 	start := len(b)
 	rt := s.header(prefix)
@@ -86,7 +84,7 @@ func appendNewRoute(b []byte, flags uint16, seq uint32, s slot, prefix netip.Pre
 	if len(hops) == 0 {
 		rt.Type = unix.RTN_BLACKHOLE
 	}
-	b = begin(b, unix.RTM_NEWROUTE, flags|unix.NLM_F_CREATE, seq, rt)
+	b = begin(b, unix.RTM_NEWROUTE, flags, seq, rt)
 	b = s.appendKey(b, prefix)
 	b, err := appendHops(b, prefix, hops)
 	if err != nil {
@@ -94,6 +92,26 @@ func appendNewRoute(b []byte, flags uint16, seq uint32, s slot, prefix netip.Pre
 	}
 	end(b, start)
 	return b, nil
+}
+
+// appendRouteOn appends the message that points a route to a nexthop object.
+func appendRouteOn(b []byte, flags uint16, seq uint32, s slot, prefix netip.Prefix, id uint32) []byte {
+	start := len(b)
+	rt := s.header(prefix)
+	rt.Type = unix.RTN_UNICAST // on a blackhole object too
+	b = begin(b, unix.RTM_NEWROUTE, flags, seq, rt)
+	b = s.appendKey(b, prefix)
+	b = appendUint32(b, rtaNextHopID, id)
+	end(b, start)
+	return b
+}
+
+// appendMembers turns a group's members into the next hops of a route.
+func appendMembers(hops []hop, members []member) []hop {
+	for _, m := range members {
+		hops = append(hops, hop{index: m.object.way.index, addr: m.object.way.addr, weight: int32(m.weight)})
+	}
+	return hops
 }
 
 // appendDelRoute appends the message that takes out the route of ours, whatever its next hops.
@@ -169,14 +187,16 @@ func appendGateway(b []byte, prefix netip.Prefix, a netip.Addr) []byte {
 	return appendAttr(b, unix.RTA_VIA, via[:])
 }
 
-// dumpRoutes returns the request for all routes of a family in a table, of one protocol or (0) of all.
+// dumpRoutes returns the request for all routes of a family in one table or (0) all, of one protocol or (0) of all.
 func dumpRoutes(seq uint32, fam uint8, table uint32, protocol uint8) []byte {
 	rt := unix.RtMsg{Family: fam, Protocol: protocol}
 	if table < 256 {
 		rt.Table = uint8(table)
 	}
 	b := begin(nil, unix.RTM_GETROUTE, unix.NLM_F_DUMP, seq, rt)
-	b = appendUint32(b, unix.RTA_TABLE, table)
+	if table != 0 {
+		b = appendUint32(b, unix.RTA_TABLE, table)
+	}
 	end(b, 0)
 	return b
 }
@@ -189,25 +209,4 @@ func dumpLinks(seq uint32) []byte {
 	binary.NativeEndian.PutUint32(b[8:], seq)
 	end(b, 0)
 	return b
-}
-
-// resolve turns next hops (see fib.Forwarding) into the kernel's, leaving out those whose interface is unknown.
-func resolve(hops []msg.NextHop, index func(name string) (uint32, bool)) (out []hop, err error) {
-	out = make([]hop, 0, len(hops))
-	var missing *unknownInterface
-	for _, h := range hops {
-		i, ok := index(h.IfName)
-		if !ok {
-			if missing == nil {
-				missing = &unknownInterface{hop: h, all: len(hops)}
-			}
-			missing.missing++
-			continue
-		}
-		out = append(out, hop{index: i, addr: h.Addr.WithZone(""), weight: max(h.Weight, 1)})
-	}
-	if missing != nil {
-		return out, *missing
-	}
-	return out, nil
 }

@@ -103,23 +103,6 @@ func protocolName(p int) string {
 	return fmt.Sprint(p)
 }
 
-// unknownInterface says that a next hop's interface does not exist.
-type unknownInterface struct {
-	hop     msg.NextHop
-	missing int // how many next hops of the route have none
-	all     int
-}
-
-func (e unknownInterface) Error() string {
-	s := fmt.Sprintf("%v (ENODEV): there is no interface %s", unix.ENODEV.Error(), e.hop.IfName)
-	if e.all > 1 {
-		s += fmt.Sprintf("; %d of %d next hops cannot be programmed", e.missing, e.all)
-	}
-	return s
-}
-
-func (e unknownInterface) Unwrap() error { return unix.ENODEV }
-
 // parseError reads the payload of NLMSG_ERROR, or of an NLMSG_DONE that ends a dump; 0 means no error.
 func parseError(h unix.NlMsghdr, payload []byte) (unix.Errno, string) {
 	if len(payload) < 4 {

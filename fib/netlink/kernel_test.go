@@ -58,6 +58,12 @@ func TestFibOverTheKernel(t *testing.T) {
 	must(t, vnl.LinkSetUp(w.link("eth1")))
 	must(t, vnl.RouteDel(&vnl.Route{Dst: ipNet(right.Prefix), Protocol: testProtocol, Priority: testMetric, Table: mainTable}))
 	eventually(t, "deleted route is back", healed)
+	ip(t, "nexthop", "flush", "proto", fmt.Sprint(testProtocol))
+	eventually(t, "routes whose nexthop objects were deleted are back", healed)
+	ip(t, "route", "replace", "192.0.2.0/24", "dev", "eth1", "proto", fmt.Sprint(testProtocol), "metric", fmt.Sprint(testMetric))
+	eventually(t, "changed route is back", healed)
+	ip(t, "-6", "route", "del", "2001:db8::/64", "proto", fmt.Sprint(testProtocol))
+	eventually(t, "deleted IPv6 route is back", healed)
 	must(t, vnl.LinkSetDown(w.link("eth0"))) // takes 192.0.2.0/24 and, being over eth0, 203.0.113.0/24 with it
 	must(t, vnl.LinkSetUp(w.link("eth0")))
 	want[2] = shown("203.0.113.0/24", " dev eth0 via fe80::1")

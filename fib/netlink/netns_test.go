@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type world struct {
 	p        *Programmer
 	counters *monitor.Counters
 	events   *conn // route notifications, everybody's
+	before   [2]int64
+	leave    func() // goes back to the namespace that the test came from, and takes the new one down; done at the end anyway
 }
 
 // enter moves the test's goroutine into a new network namespace with the links eth0 and eth1. Both are up and have
@@ -46,15 +49,19 @@ func enter(t testing.TB) *world {
 	must(t, err)
 	ns, err := netns.New()
 	must(t, err)
-	t.Cleanup(func() {
+	w := &world{t: t, counters: monitor.NewCounters()}
+	w.leave = sync.OnceFunc(func() {
+		if w.p != nil {
+			must(t, w.p.Close())
+		}
 		_ = netns.Set(before)
 		_ = ns.Close()
 		_ = before.Close()
 	})
+	t.Cleanup(w.leave)
 	lo, err := vnl.LinkByName("lo")
 	must(t, err)
 	must(t, vnl.LinkSetUp(lo))
-	w := &world{t: t, counters: monitor.NewCounters()}
 	w.addLink(0)
 	w.addLink(1)
 	w.p = w.open(testMetric)
@@ -86,6 +93,9 @@ func (w *world) addLink(i int) vnl.Link {
 	must(w.t, vnl.LinkAdd(&vnl.Veth{LinkAttrs: attrs, PeerName: fmt.Sprintf("peer%d", i)}))
 	for _, n := range []string{fmt.Sprintf("peer%d", i), name} {
 		must(w.t, vnl.LinkSetUp(w.link(n)))
+	}
+	for _, n := range []string{fmt.Sprintf("peer%d", i), name} { // lest it be told of later
+		eventually(w.t, n+" runs", func() bool { return w.link(n).Attrs().RawFlags&unix.IFF_RUNNING != 0 })
 	}
 	for _, a := range []string{fmt.Sprintf("10.0.%d.1/24", i), fmt.Sprintf("fd00:%d::1/64", i)} {
 		addr, err := vnl.ParseAddr(a)
@@ -217,7 +227,7 @@ func (w *world) heard() []string {
 			if h.Type == unix.RTM_DELROUTE {
 				what = "del"
 			}
-			out = append(out, fmt.Sprintf("%s %v %d hops", what, r.prefix, len(r.hops)))
+			out = append(out, fmt.Sprintf("%s %v %d hops", what, r.prefix, len(r.hops())))
 			return true
 		})
 	}

@@ -13,8 +13,24 @@ type kernelRoute struct {
 	prefix    netip.Prefix
 	tos       uint8
 	blackhole bool
-	other     bool  // neither unicast nor blackhole, or a cached copy: not of the kind that we make
-	hops      []hop // in the kernel's order; those that are dead at the moment included
+	other     bool   // neither unicast nor blackhole, or a cached copy: not of the kind that we make
+	nexthop   uint32 // the nexthop object on which it stands; 0: none
+	single    hop
+	multi     []byte // its next hops if there are several, see hops
+}
+
+// hops returns a route's next hops in the kernel's order, those that are dead at the moment included; none for a blackhole.
+// A route on a nexthop object shows them unless the sysctl nexthop_compat_mode is off.
+func (r *kernelRoute) hops() []hop {
+	switch {
+	case r.blackhole:
+		return nil
+	case r.multi != nil:
+		return parseHops(r.multi)
+	}
+	one := r.single
+	one.weight = 1
+	return []hop{one}
 }
 
 // eachAttr calls f for each attribute in b; what is malformed ends b.
@@ -31,7 +47,7 @@ func eachAttr(b []byte, f func(typ uint16, value []byte)) {
 }
 
 // parseRoute reads the payload of RTM_NEWROUTE or RTM_DELROUTE. ok is false if it is malformed or of another family
-// than IPv4 and IPv6.
+// than IPv4 and IPv6. The result refers to b.
 func parseRoute(b []byte) (r kernelRoute, ok bool) {
 	if len(b) < unix.SizeofRtMsg {
 		return r, false
@@ -50,8 +66,6 @@ func parseRoute(b []byte) (r kernelRoute, ok bool) {
 		return r, false
 	}
 	ok = true
-	var single hop
-	var multi []hop
 	eachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		switch typ {
 		case unix.RTA_DST:
@@ -71,26 +85,20 @@ func parseRoute(b []byte) (r kernelRoute, ok bool) {
 			}
 		case unix.RTA_OIF:
 			if len(v) >= 4 {
-				single.index = binary.NativeEndian.Uint32(v)
+				r.single.index = binary.NativeEndian.Uint32(v)
 			}
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
-			single.addr = parseGateway(typ, v)
+			r.single.addr = parseGateway(typ, v)
 		case unix.RTA_MULTIPATH:
-			multi = parseHops(v)
+			r.multi = v
+		case rtaNextHopID:
+			r.nexthop = parseUint32(v)
 		}
 	})
 	if !ok || bits > dst.BitLen() {
 		return kernelRoute{}, false
 	}
 	r.prefix = netip.PrefixFrom(dst, bits).Masked()
-	switch {
-	case r.blackhole:
-	case multi != nil:
-		r.hops = multi
-	default:
-		single.weight = 1
-		r.hops = []hop{single}
-	}
 	return r, true
 }
 
@@ -128,9 +136,10 @@ func parseHops(b []byte) []hop {
 
 // kernelLink is an interface as the kernel shows it.
 type kernelLink struct {
-	index uint32
-	name  string
-	up    bool // administratively
+	index   uint32
+	name    string
+	up      bool // administratively, and with a carrier: the kernel keeps nexthop objects over it
+	running bool // operationally: it carries packets
 }
 
 // parseLink reads the payload of RTM_NEWLINK or RTM_DELLINK. ok is false if it is malformed or tells of something else
@@ -140,7 +149,10 @@ func parseLink(b []byte) (l kernelLink, ok bool) {
 		return l, false
 	}
 	l.index = binary.NativeEndian.Uint32(b[4:])
-	l.up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
+	// The condition for up is that of nh_netdev_event (net/ipv4/nexthop.c).
+	flags := binary.NativeEndian.Uint32(b[8:])
+	l.up = flags&unix.IFF_UP != 0 && flags&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) != 0
+	l.running = flags&unix.IFF_UP != 0 && flags&unix.IFF_RUNNING != 0
 	eachAttr(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
 		if typ == unix.IFLA_IFNAME {
 			for len(v) > 0 && v[len(v)-1] == 0 {

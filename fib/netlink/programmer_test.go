@@ -60,7 +60,7 @@ var shapes = []struct {
 	{"v6 ecmp on one link", "2001:db8::/64", []string{"fe80::1 eth0", "fe80::2 eth0"}, " dev eth0 via fe80::1 dev eth0 via fe80::2"},
 	{"v6 weights", "2001:db8::/64", []string{"fe80::1 eth0 3", "fe80::1 eth1 256"}, " dev eth0 via fe80::1 weight 3 dev eth1 via fe80::1 weight 256"},
 	{"v6 one weight", "2001:db8::/64", []string{"fe80::1 eth0 7"}, " dev eth0 via fe80::1"},
-	{"v6 great weights", "2001:db8::/64", []string{"fe80::1 eth0 1000", "fe80::1 eth1 2000"}, " dev eth0 via fe80::1 weight 128 dev eth1 via fe80::1 weight 256"},
+	{"v6 great weights", "2001:db8::/64", []string{"fe80::1 eth0 1000", "fe80::1 eth1 2000"}, " dev eth0 via fe80::1 dev eth1 via fe80::1 weight 2"},
 	{"v6 blackhole", "2001:db8::/64", nil, " blackhole"},
 	{"v6 default", "::/0", []string{"fe80::1 eth0"}, " dev eth0 via fe80::1"},
 	{"v6 host", "2001:db8::1/128", []string{"fe80::1 eth0"}, " dev eth0 via fe80::1"},
@@ -77,7 +77,7 @@ func TestEveryShapeGoesInAndOut(t *testing.T) {
 		w.expect(shown(c.prefix, c.want))
 		d := w.dump()
 		got, ok := d[r.Prefix]
-		want := msg.Route{Prefix: r.Prefix, NextHops: fib.Forwarding(r)}
+		want := msg.Route{Prefix: r.Prefix, NextHops: fib.Ways(r.NextHops, w.p.Abilities().MaxWeight)}
 		if len(d) != 1 || !ok || !got.SameForwarding(want) {
 			t.Errorf("%s: Dump = %v, want %v", c.name, d, want)
 		}
@@ -101,7 +101,7 @@ func TestReplaceIsOneStep(t *testing.T) {
 			w.apply([]msg.Route{route(to.prefix, to.hops...)})
 			w.expect(shown(to.prefix, to.want))
 			heard := w.heard()
-			if len(heard) == 0 && from.name != to.name {
+			if len(heard) == 0 && from.want != to.want {
 				t.Errorf("%s to %s: no notification at all", from.name, to.name)
 			}
 			for _, e := range heard {
@@ -171,6 +171,28 @@ func TestForeignReplacement(t *testing.T) {
 			t.Error("replaced another protocol's route")
 		}
 		w.expect(theirs...)
+	}
+}
+
+// TestForeignChange lets another process give routes of ours, as ours, other next hops: Invalidated tells, Dump shows it, and
+// Apply puts them right.
+func TestForeignChange(t *testing.T) {
+	w := enter(t)
+	for _, r := range []msg.Route{route("192.0.2.0/24", "10.0.0.2 eth0"), route("2001:db8::/64", "fe80::1 eth0", "fe80::1 eth1")} {
+		w.apply([]msg.Route{r})
+		before := w.kernel()
+		gw := "10.0.0.7"
+		if r.Prefix.Addr().Is6() {
+			gw = "fe80::7"
+		}
+		ip(t, "route", "replace", r.Prefix.String(), "via", gw, "dev", "eth0", "proto", "99", "metric", "10")
+		<-w.p.Invalidated()
+		if d := w.dump(); !d[r.Prefix].DoNotInstall {
+			t.Errorf("Dump shows %v", d)
+		}
+		w.apply([]msg.Route{r})
+		w.expect(before...)
+		w.apply(nil, r.Prefix)
 	}
 }
 
@@ -282,8 +304,8 @@ func TestErrorsFindTheirRoutes(t *testing.T) {
 			r.NextHops[0].IfName = "eth9"
 			bad[r.Prefix] = "add 2001:db8:7f::/64 via fe80::1 dev eth9: no such device (ENODEV): there is no interface eth9"
 		case 299:
-			r = route(r.Prefix.String(), "- eth0", "fe80::1 eth1")
-			bad[r.Prefix] = "add 2001:db8:12b::/64 dev eth0, via fe80::1 dev eth1: invalid argument (EINVAL): Device only routes"
+			r = route(r.Prefix.String(), "2001:db9::1 eth0")
+			bad[r.Prefix] = "add 2001:db8:12b::/64 via 2001:db9::1 dev eth0: no route to host (EHOSTUNREACH)"
 		}
 		update = append(update, r)
 	}
@@ -368,43 +390,61 @@ func TestInterfaceRenamed(t *testing.T) {
 	}
 }
 
-// TestLinkDown shows what the kernel does to routes when an interface goes down and comes back, and that Invalidated
-// tells both times.
+// TestLinkDown shows what the kernel does to routes when an interface goes down or loses its carrier and when it comes back,
+// and that Invalidated tells both times.
 func TestLinkDown(t *testing.T) {
-	w := enter(t)
-	one4, one6 := route("192.0.2.0/24", "fe80::1 eth0"), route("2001:db8::/64", "fe80::1 eth0")
-	two4, two6 := route("198.51.100.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth0", "fe80::1 eth1")
-	all := []msg.Route{one4, one6, two4, two6}
-	w.apply(all)
-	must(t, vnl.LinkSetDown(w.link("eth0")))
-	<-w.p.Invalidated()
-	if d := w.dump(); len(d) != 2 || !d[two4.Prefix].SameForwarding(two4) || !d[two6.Prefix].SameForwarding(two6) {
-		t.Errorf("after link down: %v; the single ones should be gone, the others keep a dead next hop", d)
+	for name, toggle := range map[string]string{"down": "eth0", "carrier": "peer0"} {
+		t.Run(name, func(t *testing.T) {
+			w := enter(t)
+			one4, one6 := route("192.0.2.0/24", "fe80::1 eth0"), route("2001:db8::/64", "fe80::1 eth0")
+			two4, two6 := route("198.51.100.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth0", "fe80::1 eth1")
+			all := []msg.Route{one4, one6, two4, two6}
+			w.apply(all)
+			before := w.kernel()
+			must(t, vnl.LinkSetDown(w.link(toggle)))
+			eventually(t, "the kernel takes the next hops out", func() bool { return len(w.kernel()) == 2 })
+			w.expect(shown("198.51.100.0/24", " dev eth1 via fe80::1"), shown("2001:db8:1::/64", " dev eth1 via fe80::1"))
+			<-w.p.Invalidated()
+			failed, err := w.p.Apply(context.Background(), all, nil)
+			must(t, err)
+			for p, err := range failed {
+				if !errors.Is(err, unix.ENETDOWN) {
+					t.Errorf("%v: %v", p, err)
+				}
+			}
+			if len(failed) != 4 {
+				t.Errorf("%d routes failed over an interface that is down, want 4", len(failed))
+			}
+			// What decision does: only the way that is left.
+			w.listen()
+			w.apply([]msg.Route{route("192.0.2.0/24", "fe80::1 eth1"), route("2001:db8::/64", "fe80::1 eth1"),
+				route("198.51.100.0/24", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth1")})
+			for _, l := range w.kernel() {
+				if !strings.HasSuffix(l, " dev eth1 via fe80::1") {
+					t.Error(l)
+				}
+			}
+			if e := w.heard(); len(e) != 2 {
+				t.Errorf("notifications %v, want two: the kernel had moved the others", e)
+			}
+			must(t, vnl.LinkSetUp(w.link(toggle)))
+			<-w.p.Invalidated()
+			eventually(t, "the kernel takes next hops over the link again", func() bool {
+				failed, err := w.p.Apply(context.Background(), all, nil)
+				must(t, err)
+				return len(failed) == 0
+			})
+			w.expect(before...)
+			for _, to := range []string{"192.0.2.1", "2001:db8::1"} {
+				got, err := vnl.RouteGet(net.ParseIP(to))
+				if err != nil || len(got) != 1 || got[0].LinkIndex != w.link("eth0").Attrs().Index {
+					t.Errorf("%s goes %v, %v; want eth0", to, got, err)
+				}
+			}
+		})
 	}
-	failed, err := w.p.Apply(context.Background(), all, nil)
-	must(t, err)
-	for p, err := range failed {
-		if !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH) {
-			t.Errorf("%v: %v", p, err)
-		}
-	}
-	if len(failed) != 4 {
-		t.Errorf("%d routes failed over an interface that is down, want 4", len(failed))
-	}
-	// What decision does: only the way that is left.
-	w.apply([]msg.Route{route("192.0.2.0/24", "fe80::1 eth1"), route("2001:db8::/64", "fe80::1 eth1"),
-		route("198.51.100.0/24", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth1")})
-	for _, l := range w.kernel() {
-		if !strings.HasSuffix(l, " dev eth1 via fe80::1") {
-			t.Error(l)
-		}
-	}
-	must(t, vnl.LinkSetUp(w.link("eth0")))
-	<-w.p.Invalidated()
-	w.apply(all)
 }
 
-// TestOwnTable uses a table whose number does not fit into a byte; the main table stays empty.
 // TestInterfacesAreReadAgainAfterAFailure: a read that fails after lost notifications does not leave the agent without
 // interfaces.
 func TestInterfacesAreReadAgainAfterAFailure(t *testing.T) {
@@ -438,8 +478,7 @@ func TestLostNoticeOfForeignReplacement(t *testing.T) {
 	theirs := w.kernel()
 	<-w.p.Invalidated()
 	w.p.watch.mu.Lock()
-	clear(w.p.watch.foreign) // as if it had been among what did not fit
-	w.p.watch.lost = true
+	w.p.watch.news = news{lost: true} // as if it had been among what did not fit
 	w.p.watch.mu.Unlock()
 	failed, err := w.p.Apply(context.Background(), []msg.Route{r, other}, nil)
 	must(t, err)
@@ -449,47 +488,7 @@ func TestLostNoticeOfForeignReplacement(t *testing.T) {
 	w.expect(theirs...)
 }
 
-// TestCarrierLost: without carrier, routes stay as they are and can be changed, and are used again afterwards.
-func TestCarrierLost(t *testing.T) {
-	w := enter(t)
-	routes := []msg.Route{
-		route("192.0.2.0/24", "fe80::1 eth0"), route("2001:db8::/64", "fe80::1 eth0"),
-		route("198.51.100.0/24", "fe80::1 eth0", "fe80::1 eth1"), route("2001:db8:1::/64", "fe80::1 eth0", "fe80::1 eth1"),
-	}
-	w.apply(routes)
-	before, seen := w.kernel(), w.dump()
-	carrier := func(on bool) {
-		if on {
-			must(t, vnl.LinkSetUp(w.link("peer0")))
-		} else {
-			must(t, vnl.LinkSetDown(w.link("peer0")))
-		}
-		eventually(t, "carrier changes", func() bool { return (w.link("eth0").Attrs().RawFlags&unix.IFF_LOWER_UP != 0) == on })
-	}
-	same := func(when string) {
-		t.Helper()
-		w.expect(before...)
-		for p, r := range w.dump() {
-			if !r.SameForwarding(seen[p]) || r.DoNotInstall {
-				t.Errorf("%s: Dump shows %v, before %v", when, r, seen[p])
-			}
-		}
-	}
-	carrier(false)
-	same("without carrier")
-	w.apply([]msg.Route{route("2001:db8::/64", "fe80::1 eth1"), route("198.51.100.0/24", "fe80::1 eth1")})
-	w.apply([]msg.Route{routes[1], routes[2]})
-	same("after changes without carrier")
-	carrier(true)
-	same("with carrier again")
-	for _, to := range []string{"192.0.2.1", "2001:db8::1"} {
-		eventually(t, to+" goes over eth0 again", func() bool {
-			got, err := vnl.RouteGet(net.ParseIP(to))
-			return err == nil && len(got) == 1 && got[0].LinkIndex == w.link("eth0").Attrs().Index
-		})
-	}
-}
-
+// TestOwnTable uses a table whose number does not fit into a byte; the main table stays empty.
 func TestOwnTable(t *testing.T) {
 	w := enter(t)
 	p, err := New(Options{Table: 1000, Protocol: testProtocol, Metric: testMetric})

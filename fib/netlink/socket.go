@@ -111,6 +111,32 @@ func (c *conn) receive(f func(h unix.NlMsghdr, payload []byte) bool) error {
 	}
 }
 
+// exchange sends a batch of n messages, of which the last asks for an acknowledgement and whose sequence numbers begin
+// with first, and calls refused for each that the kernel has refused. The kernel answers a message that fails in any case
+// and in order, so after the last answer everything is known.
+func (c *conn) exchange(batch []byte, first uint32, n int, refused func(i int, why kernelError)) error {
+	if err := c.send(batch); err != nil {
+		return err
+	}
+	for done := false; !done; {
+		err := c.receive(func(h unix.NlMsghdr, payload []byte) bool {
+			i := int(h.Seq - first)
+			if h.Type != unix.NLMSG_ERROR || i < 0 || i >= n {
+				return true // a late answer to something else
+			}
+			if errno, text := parseError(h, payload); errno != 0 {
+				refused(i, kernelError{errno, text})
+			}
+			done = done || i == n-1
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // eachMessage calls f for each message in b until f returns false; what is malformed ends b.
 func eachMessage(b []byte, f func(h unix.NlMsghdr, payload []byte) bool) {
 	for len(b) >= headerLen {

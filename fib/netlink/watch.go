@@ -17,12 +17,13 @@ import (
 	"openr/monitor"
 )
 
-// watcher knows the interfaces by name and hears what others do to our routes. The kernel has queued its notifications
-// before the change that they tell of is over, so whoever calls refresh first sees the interfaces as they are.
+// watcher knows the interfaces by name and hears what others do to our routes and nexthop objects. The kernel has queued its
+// notifications before the change that they tell of is over, so whoever calls refresh first sees the interfaces as they are.
 type watcher struct {
 	log      *zap.Logger
 	counters *monitor.Counters
 	slot     slot
+	ports    *ports        // nexthop objects by interface; nil: there are none
 	changed  chan struct{} // signalled when the table may have changed behind our back
 	ended    chan struct{} // closed when the goroutine has ended
 	file     *os.File      // the notification socket
@@ -34,29 +35,42 @@ type watcher struct {
 	buf     []byte
 	index   map[string]uint32
 	links   map[uint32]kernelLink
-	foreign map[netip.Prefix]bool // routes of ours that somebody else deleted or replaced, until takeForeign
-	lost    bool                  // there may be more of them, their notifications having been lost, until takeForeign
-	unread  bool                  // the interfaces could not be read after that
+	held    map[uint32]bool // interfaces that are to be taken for dead, whatever the kernel says
+	news    news
+	unread  bool // the interfaces could not be read after notifications were lost
+}
+
+// news is what has happened behind our back.
+type news struct {
+	foreign map[netip.Prefix]bool // routes of ours that somebody else deleted or replaced
+	down    map[uint32]bool       // interfaces whose nexthop objects are gone
+	objects bool                  // somebody else changed nexthop objects of ours
+	renamed bool                  // an interface has got another name
+	lost    bool                  // there may be more, notifications having been lost
 }
 
 // newWatcher subscribes to the kernel's notifications and reads the interfaces. own is the port of the socket on which
-// routes are programmed, whose changes are no news.
-func newWatcher(own uint32, s slot, log *zap.Logger, counters *monitor.Counters) (*watcher, error) {
+// p programs routes, whose changes are no news.
+func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 	fd, _, err := openSocket(unix.SOCK_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "netlink")
 	w := &watcher{
-		log: log, counters: counters, slot: s, file: file,
+		log: p.log, counters: p.counters, slot: p.slot, file: file,
 		changed: make(chan struct{}, 1), ended: make(chan struct{}), buf: make([]byte, readBuffer),
-		index: map[string]uint32{}, links: map[uint32]kernelLink{}, foreign: map[netip.Prefix]bool{},
+		index: map[string]uint32{}, links: map[uint32]kernelLink{}, held: map[uint32]bool{},
 	}
-	if w.raw, err = file.SyscallConn(); err == nil {
-		err = subscribe(fd, filter(own, s.protocol))
+	if p.objects {
+		w.ports = &p.books.ports
 	}
+	w.raw, err = file.SyscallConn()
 	if err == nil {
 		w.request, err = dial()
+	}
+	if err == nil {
+		err = subscribe(fd, p.objects, filter([2]uint32{own, w.request.port}, p.slot.protocol, p.books.base))
 	}
 	if err == nil {
 		err = w.readLinks()
@@ -73,12 +87,16 @@ func newWatcher(own uint32, s slot, log *zap.Logger, counters *monitor.Counters)
 }
 
 // subscribe attaches the filter and then joins the groups, so that nothing passes unfiltered.
-func subscribe(fd int, program []unix.SockFilter) error {
+func subscribe(fd int, objects bool, program []unix.SockFilter) error {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: (*unix.SockFilter)(unsafe.Pointer(&program[0]))}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
 		return fmt.Errorf("failed to filter netlink notifications: %w", err)
 	}
-	for _, group := range []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
+	groups := []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
+	if objects {
+		groups = append(groups, unix.RTNLGRP_NEXTHOP)
+	}
+	for _, group := range groups {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
 			return fmt.Errorf("failed to subscribe to netlink notifications: %w", err)
 		}
@@ -86,10 +104,11 @@ func subscribe(fd int, program []unix.SockFilter) error {
 	return nil
 }
 
-// filter returns a classic BPF program that passes, besides all about interfaces, only what other processes do to our
-// routes: deletes of our protocol, and replacements by another protocol. Neither our own changes nor another protocol's
-// full table cost anything, and what the kernel deletes with an interface is known from the interface.
-func filter(own uint32, protocol uint8) []unix.SockFilter {
+// filter returns a classic BPF program that passes, besides all about interfaces, only what other processes do to our routes
+// and nexthop objects: changes of routes of our protocol, replacements by another protocol, and any change of an object in the
+// range that begins with base. Neither our own changes nor another protocol's full table cost anything, and what the kernel deletes
+// with an interface is known from the interface.
+func filter(own [2]uint32, protocol uint8, base uint32) []unix.SockFilter {
 	// A filter loads in network byte order what netlink has in the machine's.
 	be16 := func(v uint16) uint32 {
 		var b [2]byte
@@ -102,12 +121,13 @@ func filter(own uint32, protocol uint8) []unix.SockFilter {
 		return binary.BigEndian.Uint32(b[:])
 	}
 	const (
-		offType, offFlags, offPort = 4, 6, 12         // of struct nlmsghdr
-		offProtocol                = headerLen + 5    // of struct rtmsg
-		ld, ldh, ldb               = 0x20, 0x28, 0x30 // BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS
+		offType, offFlags, offPort = 4, 6, 12                         // of struct nlmsghdr
+		offProtocol                = headerLen + 5                    // of struct rtmsg
+		offID                      = headerLen + unix.SizeofNhmsg + 4 // NHA_ID, which the kernel puts first (nh_fill_node)
+		ld, ldh, ldb, and          = 0x20, 0x28, 0x30, 0x54           // BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS; BPF_ALU | BPF_AND
 		jeq, jset, ret             = 0x15, 0x45, 0x06
 	)
-	const pass, drop = 14, 15 // where the program ends
+	const pass, drop = 21, 22 // where the program ends
 	jump := func(at int, op uint16, k uint32, yes, no int) unix.SockFilter {
 		return unix.SockFilter{Code: op, K: k, Jt: uint8(yes - at - 1), Jf: uint8(no - at - 1)}
 	}
@@ -115,17 +135,24 @@ func filter(own uint32, protocol uint8) []unix.SockFilter {
 		0:    {Code: ldh, K: offType},
 		1:    jump(1, jeq, be16(unix.RTM_NEWLINK), pass, 2),
 		2:    jump(2, jeq, be16(unix.RTM_DELLINK), pass, 3),
-		3:    jump(3, jeq, be16(unix.RTM_DELROUTE), 5, 4),
-		4:    jump(4, jeq, be16(unix.RTM_NEWROUTE), 10, drop),
-		5:    {Code: ldb, K: offProtocol},
-		6:    jump(6, jeq, uint32(protocol), 7, drop),
-		7:    {Code: ld, K: offPort},
-		8:    jump(8, jeq, be32(own), drop, 9),
-		9:    jump(9, jeq, 0, drop, pass), // the kernel itself
-		10:   {Code: ldb, K: offProtocol},
-		11:   jump(11, jeq, uint32(protocol), drop, 12),
-		12:   {Code: ldh, K: offFlags},
-		13:   jump(13, jset, be16(unix.NLM_F_REPLACE), pass, drop),
+		3:    jump(3, jeq, be16(unix.RTM_NEWNEXTHOP), 13, 4),
+		4:    jump(4, jeq, be16(unix.RTM_DELNEXTHOP), 13, 5),
+		5:    jump(5, jeq, be16(unix.RTM_DELROUTE), 7, 6),
+		6:    jump(6, jeq, be16(unix.RTM_NEWROUTE), 9, drop),
+		7:    {Code: ldb, K: offProtocol},
+		8:    jump(8, jeq, uint32(protocol), 16, drop),
+		9:    {Code: ldb, K: offProtocol},
+		10:   jump(10, jeq, uint32(protocol), 16, 11),
+		11:   {Code: ldh, K: offFlags},
+		12:   jump(12, jset, be16(unix.NLM_F_REPLACE), pass, drop),
+		13:   {Code: ld, K: offID},
+		14:   {Code: and, K: be32(^uint32(idsPerBase - 1))},
+		15:   jump(15, jeq, be32(base), 18, drop),
+		16:   {Code: ld, K: offPort},
+		17:   jump(17, jeq, 0, drop, 19), // the kernel itself
+		18:   {Code: ld, K: offPort},
+		19:   jump(19, jeq, be32(own[0]), drop, 20),
+		20:   jump(20, jeq, be32(own[1]), drop, pass),
 		pass: {Code: ret, K: 0xffffffff},
 		drop: {Code: ret, K: 0},
 	}
@@ -157,12 +184,78 @@ func (w *watcher) refresh() (err error) {
 	return errors.Join(failed, err)
 }
 
+// linkState says whether an interface can carry next hops.
+type linkState int
+
+const (
+	linkThere   linkState = iota // the kernel decides
+	linkMissing                  // there is no such interface
+	linkHeld                     // it is to be taken for dead
+)
+
 // lookup returns the index of an interface.
-func (w *watcher) lookup(name string) (uint32, bool) {
+func (w *watcher) lookup(name string) (uint32, linkState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch i, ok := w.index[name]; {
+	case !ok:
+		return 0, linkMissing
+	case w.held[i]:
+		return i, linkHeld
+	default:
+		return i, linkThere
+	}
+}
+
+// hold notes that an interface is to be taken for dead, and takes its next hops out of the table; or that it is not any more.
+func (w *watcher) hold(name string, dead bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i, ok := w.index[name]
-	return i, ok
+	if !ok || w.held[i] == dead {
+		return
+	}
+	if !dead {
+		delete(w.held, i)
+		w.signal()
+		return
+	}
+	w.cut(i)
+}
+
+// cut takes the next hops over an interface out of the table, until the interface comes back. The caller holds mu.
+func (w *watcher) cut(index uint32) {
+	w.held[index] = true
+	if w.ports == nil || w.closing.Load() {
+		return
+	}
+	ids := w.ports.ids(index)
+	if len(ids) == 0 {
+		return
+	}
+	var buf []byte
+	first, last := w.request.seq+1, 0
+	for _, id := range ids {
+		last = len(buf)
+		w.request.seq++
+		buf = appendDelNextHop(buf, w.request.seq, id)
+	}
+	requestAck(buf[last:])
+	w.counters.Count(counterCuts)
+	w.downed(index)
+	err := w.request.exchange(buf, first, len(ids), func(int, kernelError) {}) // one that is not there is as it should be
+	if err != nil {
+		w.news.lost = true
+		w.log.Error("cannot take the next hops over a dead interface out of the table", zap.String("interface", w.links[index].name), zap.Error(err))
+	}
+}
+
+// downed notes that the nexthop objects over an interface are gone. The caller holds mu.
+func (w *watcher) downed(index uint32) {
+	if w.news.down == nil {
+		w.news.down = map[uint32]bool{}
+	}
+	w.news.down[index] = true
 }
 
 // name returns the name of an interface; for one that is unknown, something that is no interface's name.
@@ -175,13 +268,12 @@ func (w *watcher) name(index uint32) string {
 	return fmt.Sprintf("interface/%d", index)
 }
 
-// takeForeign returns the prefixes where what stands is no longer ours, since the last call. With lost there may be more.
-func (w *watcher) takeForeign() (prefixes map[netip.Prefix]bool, lost bool) {
+// takeNews returns what has happened since the last call.
+func (w *watcher) takeNews() (n news) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	prefixes, lost = w.foreign, w.lost
-	w.foreign, w.lost = map[netip.Prefix]bool{}, false
-	return prefixes, lost
+	n, w.news = w.news, news{}
+	return n
 }
 
 // close ends the goroutine.
@@ -206,7 +298,7 @@ func (w *watcher) drain(fd int) bool {
 			if err := w.readLinks(); err != nil {
 				w.log.Error("cannot read the interfaces", zap.Error(err))
 			}
-			w.lost, news = true, true
+			w.news.lost, news = true, true
 			continue
 		case err != nil:
 			if news {
@@ -247,7 +339,14 @@ func (w *watcher) notice(h unix.NlMsghdr, payload []byte) bool {
 			return false
 		}
 		w.counters.Sum(counterForeign, 1)
-		w.foreign[r.prefix] = true
+		if w.news.foreign == nil {
+			w.news.foreign = map[netip.Prefix]bool{}
+		}
+		w.news.foreign[r.prefix] = true
+		return true
+	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
+		w.counters.Sum(counterForeignObjects, 1)
+		w.news.objects = true
 		return true
 	}
 	return false
@@ -261,9 +360,21 @@ func (w *watcher) setLink(l kernelLink, there bool) bool {
 	}
 	if !there {
 		delete(w.links, l.index)
+		delete(w.held, l.index)
+		w.downed(l.index)
 		return known
 	}
 	w.links[l.index], w.index[l.name] = l, l.index
+	if !l.up {
+		w.downed(l.index)
+	}
+	switch {
+	case known && old.running && !l.running && l.up:
+		w.cut(l.index) // the kernel keeps its next hops: it has a carrier, and yet carries nothing
+	case known && l.running && !old.running:
+		delete(w.held, l.index)
+	}
+	w.news.renamed = w.news.renamed || known && old.name != l.name
 	return !known || old != l
 }
 
