@@ -23,7 +23,7 @@ func (d *Decision) RouteDB(ctx context.Context, node string) (routes []msg.Route
 }
 
 // Adjacencies returns the adjacency databases of the given areas (none given: all), sorted by node. Areas of which
-// nothing is known are left out.
+// nothing is known are left out. What a node says last may not be in force yet: for a moment, paths follow what it said before.
 func (d *Decision) Adjacencies(ctx context.Context, areas []string) (map[string][]lsdb.AdjacencyDatabase, error) {
 	out := map[string][]lsdb.AdjacencyDatabase{}
 	err := d.calls.Do(ctx, func() {
@@ -32,8 +32,8 @@ func (d *Decision) Adjacencies(ctx context.Context, areas []string) (map[string]
 			wanted = slices.Collect(maps.Keys(d.core.areas))
 		}
 		for _, area := range wanted {
-			if ls := d.core.areas[area]; ls != nil {
-				out[area] = ls.databases()
+			if d.core.areas[area] != nil {
+				out[area] = d.core.databases(area)
 			}
 		}
 	})
@@ -58,6 +58,17 @@ func (d *Decision) Waiting(ctx context.Context) (reason string, err error) {
 	return reason, err
 }
 
+// databases returns what the nodes of an area say, sorted by node.
+func (c *core) databases(area string) []lsdb.AdjacencyDatabase {
+	dbs := c.areas[area].databases()
+	for i := range dbs {
+		if last := c.order.last(area, dbs[i].Node); last != nil {
+			dbs[i] = *last
+		}
+	}
+	return dbs
+}
+
 // DrainState is how far a node wants to be left out, in any of its areas.
 type DrainState struct {
 	Hard bool // overloaded: reached, not passed through
@@ -79,12 +90,15 @@ func (d *Decision) DrainState(ctx context.Context, node string) (state DrainStat
 
 // drainState is what DrainState returns.
 func (c *core) drainState(node string) (state DrainState) {
-	for _, ls := range c.areas {
+	for area, ls := range c.areas {
 		id, ok := ls.ids[node]
 		if !ok {
 			continue
 		}
 		db := &ls.vertices[id].db
+		if last := c.order.last(area, node); last != nil {
+			db = last
+		}
 		state.Hard = state.Hard || db.Overloaded
 		state.Soft = state.Soft || db.MetricIncrement != 0
 		for _, a := range db.Adjacencies {

@@ -3,6 +3,7 @@ package decision
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"openr/lsdb"
@@ -83,12 +84,31 @@ func BenchmarkBuildGrid(b *testing.B) {
 func BenchmarkUpdateGrid(b *testing.B) {
 	c := gridCore(b, 70, 0)
 	db := c.areas["A"].vertices[c.areas["A"].ids["35-35"]].db
+	db.Adjacencies = slices.Clone(db.Adjacencies)
 	i := int32(0)
-	for b.Loop() {
+	now := epoch
+	update := func() {
 		i++
 		db.Adjacencies[0].Metric = 10 + i%2
 		pub := newPublication()
 		pub.KeyVals[msg.AreaKey{Area: "A", Key: lsdb.AdjKey(db.Node)}] = value(db.Marshal())
-		c.apply(pub, epoch)
+		c.apply(pub, now)
 	}
+	b.Run("at once", func(b *testing.B) {
+		for b.Loop() {
+			update()
+		}
+	})
+	c.build(now)
+	b.Run("set aside", func(b *testing.B) {
+		for b.Loop() {
+			update()
+		}
+	})
+	b.Run("a wave", func(b *testing.B) { // what it takes to know this node's turn
+		for b.Loop() {
+			c.order, c.pending.full = order{}, false
+			update()
+		}
+	})
 }

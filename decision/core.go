@@ -27,31 +27,17 @@ type core struct {
 	rib      *rib
 	built    bool // the first complete table was handed on
 	pending  pending
-	held     time.Time // until then better routes wait; zero: none do
+	order    order
+	lfa      *lfa // nil: no alternates are wanted
 	policy   *ribPolicy
 	weighed  *ribPolicy // the policy by which the routes that are handed on were weighed
 	tally    tally
 }
 
-// A link that comes up makes paths shorter, and every node on them changes its routes. If one further away changes before one
-// nearer to the link, packets can travel in a circle between the two until the nearer one has caught up. So routes change
-// from the link outwards: a node waits for holdStep with each hop that it is away, at most for holdMax, before it gives up
-// a route that works for one that is better. (RFC 6976 orders all changes of a forwarding table so.) Nothing waits when a
-// link has failed, when a link of this node's own has come up, or when there was no computed route before.
-const (
-	holdStep = 30 * time.Millisecond
-	holdMax  = 300 * time.Millisecond
-)
-
-// due reports whether routes are to be computed: something has changed, or the wait of better routes is over.
-func (c *core) due(now time.Time) bool {
-	return c.pending.any() || !c.held.IsZero() && !now.Before(c.held)
-}
-
 // pending is what has changed since the last build.
 type pending struct {
 	full     bool   // everything must be computed again
-	worse    bool   // and not only because links of others have come up or become cheaper
+	worse    bool   // and something may have failed, so that nothing waits
 	policy   string // the RibPolicy is another, which does not wait for anything; what happened to it
 	prefixes map[netip.Prefix]struct{}
 	perf     []lsdb.PerfEvent // the oldest chain of time stamps
@@ -78,26 +64,34 @@ type problem struct {
 
 // apply takes what has changed in the store. Content that does not parse leaves in force what the key said before.
 func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
-	for k, v := range pub.KeyVals {
-		if !v.HasData() {
-			continue
-		}
-		var err error
-		switch {
-		case strings.HasPrefix(k.Key, lsdb.AdjPrefix):
-			err = c.applyAdjacencies(k, v.Data, now)
-		case strings.HasPrefix(k.Key, lsdb.PrefixPrefix):
-			err = c.applyPrefix(k, v.Data, now)
-		}
+	complain := func(k msg.AreaKey, err error) {
 		if err != nil {
 			c.tally.errors++
 			problems = append(problems, problem{k, err})
 		}
 	}
+	var adjacencies []msg.AreaKey
+	for k, v := range pub.KeyVals {
+		switch {
+		case !v.HasData():
+		case strings.HasPrefix(k.Key, lsdb.AdjPrefix):
+			adjacencies = append(adjacencies, k)
+		case strings.HasPrefix(k.Key, lsdb.PrefixPrefix):
+			complain(k, c.applyPrefix(k, v.Data, now))
+		}
+	}
+	slices.SortFunc(adjacencies, func(a, b msg.AreaKey) int { return cmp.Or(cmp.Compare(a.Area, b.Area), cmp.Compare(a.Key, b.Key)) })
+	for _, k := range adjacencies { // all nodes in the same order, see order.go
+		complain(k, c.applyAdjacencies(k, pub.KeyVals[k].Data, now))
+	}
 	for k := range pub.Expired {
 		if node, ok := strings.CutPrefix(k.Key, lsdb.AdjPrefix); ok {
-			if ls := c.areas[k.Area]; ls != nil && ls.remove(node).topology {
-				c.changedAll(true, nil, now)
+			if ls := c.areas[k.Area]; ls != nil {
+				c.forget(k.Area, node)
+				c.hurry(now)
+				if ls.remove(node).topology {
+					c.changedAll(true, nil, now)
+				}
 			}
 		} else if node, p, ok := parsePrefixKey(k.Key); ok {
 			if c.prefixes.remove(NodeArea{node, k.Area}, p) {
@@ -131,16 +125,13 @@ func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error
 		c.areas[area] = ls
 		c.changedAll(true, perf, now) // until now every advertiser in this area counted as reachable
 	}
-	change, ignored := ls.update(db)
+	p := ls.propose(db)
 	if c.built && len(perf) > 0 { // before that everything is new, however old
-		c.tally.propagated(change, now.UnixMilli()-perf[0].UnixMillis)
+		c.tally.propagated(p.change, now.UnixMilli()-perf[0].UnixMillis)
 	}
-	if mine := change.attributes && db.Node == c.me; change.topology || mine {
-		c.changedAll(change.worse || mine || c.mine(ls, db.Node, change.better), perf, now)
-		c.hold(ls, db.Node, change, now)
-	}
-	if ignored > 0 {
-		return fmt.Errorf("adjacency database of %q: ignored %d adjacencies that are repeated, lead to the node itself or have a negative metric", db.Node, ignored)
+	c.admit(ls, p, now)
+	if p.ignored > 0 {
+		return fmt.Errorf("adjacency database of %q: ignored %d adjacencies that are repeated, lead to the node itself or have a negative metric", db.Node, p.ignored)
 	}
 	return nil
 }
@@ -225,28 +216,6 @@ func (c *core) changedAll(worse bool, perf []lsdb.PerfEvent, now time.Time) {
 	c.keepPerf(perf, now)
 }
 
-// mine reports whether better links, those of node to the given others, are this node's own.
-func (c *core) mine(ls *linkState, node string, better []int32) bool {
-	me, known := ls.ids[c.me]
-	return len(better) > 0 && known && (node == c.me || slices.Contains(better, me))
-}
-
-// hold decides how long better routes have to wait after a change of a node's links. What is worse ends the wait (see
-// build). A wait that runs is shortened by links that are nearer but never extended, so that a network that does not come
-// to rest holds up nothing for long.
-func (c *core) hold(ls *linkState, node string, change change, now time.Time) {
-	if !c.built || c.pending.worse || len(change.better) == 0 {
-		return
-	}
-	n := ls.hops(append(change.better, ls.ids[node]), int(holdMax/holdStep))
-	if n == 0 {
-		return // nothing that this node can reach
-	}
-	if until := now.Add(time.Duration(n) * holdStep); c.held.IsZero() || until.Before(c.held) {
-		c.held = until
-	}
-}
-
 // keepPerf keeps the chain of time stamps that started first.
 func (c *core) keepPerf(chain []lsdb.PerfEvent, now time.Time) {
 	if !c.perf {
@@ -276,14 +245,19 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 	}
 	d := newDelta(room)
 	s, known := c.newSolver(c.me)
-	hold := c.built && !c.pending.worse && now.Before(c.held)
-	if !hold && !c.held.IsZero() {
-		c.pending.full, c.held = true, time.Time{}
+	hold := c.built && !c.pending.worse && now.Before(c.order.held)
+	if !hold && !c.order.held.IsZero() {
+		c.pending.full, c.order.held = true, time.Time{}
+	}
+	if !hold {
+		for _, v := range s.views {
+			v.ls.used = v.tree
+		}
 	}
 	switch {
 	case !known:
 		c.rib.begin() // no routes, not even static ones
-		c.rib.finish(d, c.whyDeleted)
+		c.rib.finish(nil, d, c.whyDeleted)
 	case c.pending.full || !c.built:
 		c.buildAll(s, hold, d)
 	default:
@@ -296,7 +270,7 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 		}
 	}
 	if !c.rib.withheld {
-		c.held = time.Time{} // nothing waits
+		c.order.held = time.Time{} // nothing waits
 	}
 	if c.policy != c.weighed {
 		c.reweigh(d)
@@ -313,6 +287,9 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 		next.perf = c.pending.perf // for when the better routes are taken
 	default:
 		u.PerfEvents = c.stamp(c.pending.perf, reason, now)
+	}
+	if c.lfa != nil {
+		c.lfa.note(u.Full || c.pending.full, c.pending.prefixes)
 	}
 	c.built, c.pending = true, next
 	return u
@@ -332,7 +309,12 @@ func (c *core) buildAll(s *solver, hold bool, d delta) {
 			c.rib.put(r, false, d)
 		}
 	}
-	c.rib.finish(d, c.whyDeleted)
+	keep := func(p netip.Prefix) bool {
+		_, changed := c.pending.prefixes[p]
+		_, advertised := c.prefixes[p]
+		return hold && !changed && advertised
+	}
+	c.rib.finish(keep, d, c.whyDeleted)
 }
 
 // whyDeleted tells fib whether a route may linger. It may if nobody advertises the prefix any more; if somebody does but
@@ -354,6 +336,9 @@ func (c *core) routes(node string) []msg.Route {
 	all := map[netip.Prefix]msg.Route{}
 	for p, advertised := range c.prefixes {
 		if r, ok := s.route(p, advertised); ok {
+			if e := c.rib.routes[p]; e != nil && node == c.me && slices.Equal(e.route.NextHops, r.NextHops) {
+				r.Backup = e.route.Backup
+			}
 			all[p] = r
 		}
 	}

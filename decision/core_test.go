@@ -45,7 +45,8 @@ func TestDeltas(t *testing.T) {
 
 	b.adj("A", "2", "4", 0).Metric = 11 // one of the two ways to 4
 	b.publish()
-	b.wantDelta("+" + p4 + " 20 to-3-0")
+	b.wantDelta()
+	b.wantDeltaAt(holdStep, "+"+p4+" 20 to-3-0") // after 3, whose ways to 2 lead through 1 as well
 
 	b.withdraw("A", "4", p4)
 	b.wantDelta("-" + p4 + " withdrawn")
@@ -189,10 +190,9 @@ func TestPerfEvents(t *testing.T) {
 		t.Errorf("first build: %v", u.PerfEvents)
 	}
 	for i, ms := range []int64{5000, 4000, 6000} {
-		db := b.node("A", "2")
-		db.PerfEvents = chain(ms)
-		db.Adjacencies[0].Metric = int32(20 + i)
-		b.publish()
+		b.advertiseDB("A", lsdb.PrefixDatabase{
+			Node: "2", PerfEvents: chain(ms), Entry: lsdb.PrefixEntry{Prefix: prefix(p2), MinNexthop: int64(-i)},
+		})
 	}
 	u := b.build(epoch.Add(time.Second))
 	var got []string

@@ -22,7 +22,20 @@ const (
 	counterLinkDownMillis = "decision.linkstate.down.propagation_time_ms" // avg: the same for one that took a link away
 	counterPolicyMillis   = "decision.rib_policy_processing.time_ms"      // avg: duration of applying the RibPolicy to changed routes
 	counterInvalidated    = "decision.rib_policy.invalidated_routes"      // count: statements not applied because they leave a route no next hop
+
+	counterLFAChanges       = "decision.lfa.changes"        // count: routes handed on again because their alternates differ
+	counterLFAMillis        = "decision.lfa.time_ms"        // avg: what it took to compute the alternates after a change
+	counterLFANodeProtected = "decision.lfa.node_protected" // gauge: routes with alternates that do without the primary next hop's node
+	counterLFALinkProtected = "decision.lfa.link_protected" // gauge: routes with alternates that do without its link only
+	counterLFAUnprotected   = "decision.lfa.unprotected"    // gauge: routes over a single interface without alternates
+	counterLFAMultipath     = "decision.lfa.multipath"      // gauge: routes over several interfaces, which need none
 )
+
+// lfaGauges names the gauges of routes by their protection.
+var lfaGauges = [protections]string{
+	notNeeded: counterLFAMultipath, notProtected: counterLFAUnprotected,
+	protectedFromLink: counterLFALinkProtected, protectedFromNode: counterLFANodeProtected,
+}
 
 // tally collects what the core has to count until the shell passes it to monitor.Counters.
 type tally struct {

@@ -10,6 +10,9 @@
 //	static routes ┘   (shell: one goroutine,                    └─ prefixState
 //	                   gate, debounce, timer)
 //
+// Routes change in turn with those of other nodes as long as nothing fails (order.go), and are followed by loop-free alternates
+// if these are wanted (lfa.go).
+//
 // A RibPolicy gives weights to the next hops of what leaves the rib; the rib itself does not know of it.
 //
 // Everything but the shell (run.go, ask.go) is plain code without goroutines, clocks and queues.

@@ -92,19 +92,57 @@ func TestDrainIsPerArea(t *testing.T) {
 	}
 }
 
-// TestDrainingIsActedOnAtOnce: a drain changes the routes through the node in one update and deletes none.
-func TestDrainingIsActedOnAtOnce(t *testing.T) {
+// TestDrainingIsActedOnInTurn: a drain changes the routes through the node in one update and deletes none.
+func TestDrainingIsActedOnInTurn(t *testing.T) {
 	b := ring(t)
 	b.wantDelta("+"+p2+" 10 to-2-0", "+"+p3+" 10 to-3-0", "+"+p4+" 20 to-2-0 to-3-0")
 	b.node("A", "2").Overloaded = true
 	b.publish()
-	b.wantDelta("+"+p2+" 10 to-2-0", "+"+p4+" 20 to-3-0") // what 2 has is drained as well
+	b.wantDelta("+" + p2 + " 10 to-2-0") // what 2 has is drained as well
+	b.wantDeltaAt(holdStep - 1)
+	b.wantDeltaAt(holdStep, "+"+p4+" 20 to-3-0") // after 3, which has a way to 2 through 1
 	b.node("A", "2").Overloaded = false
-	b.publish()
-	b.wantDelta("+"+p2+" 10 to-2-0", "+"+p4+" 20 to-2-0 to-3-0")
+	b.publishAt(time.Second)
+	b.wantDeltaAt(time.Second, "+"+p2+" 10 to-2-0")
+	b.wantDeltaAt(time.Second+holdStep, "+"+p4+" 20 to-2-0 to-3-0") // after 2
 	b.adj("A", "4", "2", 0).Overloaded = true
+	b.publishAt(2 * time.Second)
+	b.wantDeltaAt(2 * time.Second)
+	b.wantDeltaAt(2*time.Second+holdStep, "+"+p4+" 20 to-3-0")
+}
+
+// TestDrainThatCutsOff: routes through a node that is drained and cannot be done without stay until those have given them up
+// that have further to go.
+func TestDrainThatCutsOff(t *testing.T) {
+	b := newBench(t)
+	for _, l := range [][2]string{{"0", "1"}, {"1", "2"}, {"2", "3"}} {
+		b.link("A", l[0], l[1], 0, 10, 10)
+	}
 	b.publish()
-	b.wantDelta("+" + p4 + " 20 to-3-0")
+	b.advertise("A", "3", p3)
+	b.wantDelta("+" + p3 + " 20 to-2-0")
+	b.node("A", "2").Overloaded = true
+	b.publish()
+	b.wantDelta()
+	b.wantDeltaAt(holdStep, "-"+p3+" unreachable")
+}
+
+// TestAnycastOfADrainedNode: what it advertises together with others it delivers itself until everybody has turned away.
+func TestAnycastOfADrainedNode(t *testing.T) {
+	b := newBench(t)
+	b.link("A", "1", "2", 0, 10, 10)
+	b.link("A", "2", "3", 0, 10, 10)
+	b.publish()
+	b.advertise("A", "1", p2)
+	b.advertise("A", "3", p2)
+	b.wantDelta()
+	b.node("A", "1").Overloaded = true
+	b.publish()
+	b.wantDelta()
+	b.wantDeltaAt(2*holdStep, "+"+p2+" 20 to-2-0")
+	b.node("A", "1").Overloaded = false
+	b.publishAt(time.Second)
+	b.wantDeltaAt(time.Second, "-"+p2+" unreachable")
 }
 
 func TestDrainState(t *testing.T) {
@@ -131,6 +169,18 @@ func TestDrainState(t *testing.T) {
 		want("", both)
 		want("1", both)
 		want("2", DrainState{})
+		s.node("A", "3").Overloaded = true
+		s.adj("A", "4", "2", 0).Overloaded = true // is acted on afterwards, but is what 4 says
+		s.publishAll(false)
+		synctest.Wait()
+		want("4", DrainState{HardInterfaces: []string{"to-2-0"}})
+		if len(s.Decision.core.order.aside) == 0 {
+			t.Error("nothing waits")
+		}
+		dbs, err := s.Adjacencies(t.Context(), nil)
+		if db := dbs["A"][3]; err != nil || db.Node != "4" || !db.Adjacencies[0].Overloaded {
+			t.Errorf("adjacencies: %v %v", err, dbs["A"])
+		}
 	})
 }
 

@@ -108,7 +108,12 @@ func newBench(t testing.TB, edit ...func(*config.Config)) *bench {
 
 func (b *bench) publish() {
 	b.t.Helper()
-	for _, p := range b.apply(b.network.publication(), epoch) {
+	b.publishAt(0)
+}
+
+func (b *bench) publishAt(when time.Duration) {
+	b.t.Helper()
+	for _, p := range b.apply(b.network.publication(), epoch.Add(when)) {
 		b.t.Errorf("%s: %v", p.key.Key, p.err)
 	}
 }

@@ -32,6 +32,7 @@ func circle(t *testing.T) *bench {
 
 func (b *bench) wantDeltaAt(when time.Duration, want ...string) {
 	b.t.Helper()
+	b.advance(epoch.Add(when))
 	if got := deltaText(b.build(epoch.Add(when))); !slices.Equal(got, want) {
 		b.t.Errorf("after %v: delta %q, want %q", when, got, want)
 	}
@@ -43,8 +44,8 @@ func TestBetterRoutesWaitTheirTurn(t *testing.T) {
 	b := circle(t)
 	b.link("A", "2", "3", 1, 5, 5) // a second, cheaper link between 2 and 3: one hop away
 	b.publish()
-	if !b.due(epoch) || b.held != epoch.Add(holdStep) {
-		t.Fatalf("due %v, held until %v; want a build now, and better routes after %v", b.due(epoch), b.held.Sub(epoch), holdStep)
+	if !b.due(epoch) || b.order.held != epoch.Add(holdStep) {
+		t.Fatalf("due %v, held until %v; want a build now, and better routes after %v", b.due(epoch), b.order.held.Sub(epoch), holdStep)
 	}
 	b.wantDeltaAt(0, "+fd00:3::/64 15 to-2-0") // the same next hop as before: only the cost is news
 	if b.due(epoch.Add(time.Hour)) {
@@ -69,35 +70,81 @@ func TestChangedNextHopsWait(t *testing.T) {
 	}
 }
 
-// TestOwnLinksEndTheWait: who is next to a link takes it at once, whatever it waits for; everybody else waits for it.
-func TestOwnLinksEndTheWait(t *testing.T) {
+// TestOneAfterTheOther: a change begins after the one before has been acted on everywhere, even one that does not wait
+// otherwise.
+func TestOneAfterTheOther(t *testing.T) {
 	b := circle(t)
 	b.link("A", "2", "4", 1, 5, 5)
 	b.publish()
 	b.wantDeltaAt(0)
 	b.link("A", "1", "3", 1, 1, 1)
-	b.publish()
-	b.wantDeltaAt(time.Millisecond, "+fd00:3::/64 1 to-3-1", "+fd00:4::/64 15 to-2-0")
+	b.publishAt(time.Millisecond)
+	b.wantDeltaAt(time.Millisecond)
+	if got := b.next(epoch.Add(time.Millisecond)); got != epoch.Add(holdStep) {
+		t.Errorf("comes again after %v", got.Sub(epoch))
+	}
+	b.wantDeltaAt(holdStep, "+fd00:4::/64 15 to-2-0")
+	const over = 3 * holdStep // the last, two links away from 2 or 4, had their turn a step before
+	if got := b.next(epoch.Add(holdStep)); got != epoch.Add(over) {
+		t.Errorf("comes again after %v, want %v", got.Sub(epoch), over)
+	}
+	b.wantDeltaAt(over - 1)
+	b.wantDeltaAt(over, "+fd00:3::/64 1 to-3-1")
+	if got := b.next(epoch.Add(over)); !got.IsZero() {
+		t.Errorf("comes again after %v", got.Sub(epoch))
+	}
 }
 
-// TestNearerLinksShortenTheWait: their turn comes earlier, and others count on that.
-func TestNearerLinksShortenTheWait(t *testing.T) {
+// TestFailuresEndAllWaits: what was to come later comes at once.
+func TestFailuresEndAllWaits(t *testing.T) {
+	b := circle(t)
+	b.link("A", "2", "4", 1, 5, 5)
+	b.publish()
+	b.link("A", "1", "3", 1, 1, 1)
+	b.publish()
+	b.wantDeltaAt(0)
+	b.node("A", "1").Adjacencies = without(b.node("A", "1").Adjacencies, "5")
+	b.publish()
+	b.wantDeltaAt(0, "+fd00:3::/64 1 to-3-1", "+fd00:4::/64 15 to-2-0", "+fd00:5::/64 25 to-2-0")
+	if b.busy(epoch) || len(b.order.aside) > 0 {
+		t.Errorf("something waits: %+v", b.order)
+	}
+}
+
+// TestManyChangesAtOnce: more than can wait for each other come together.
+func TestManyChangesAtOnce(t *testing.T) {
 	b := newBench(t)
-	for i := range 5 {
+	for i := range 2 * asideMax {
 		b.link("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0, 10, 10)
 	}
 	b.publish()
+	b.advertise("A", fmt.Sprint(2*asideMax+1), p2)
 	b.build(epoch)
-	b.link("A", "5", "6", 1, 5, 5)
-	b.publish()
-	if b.held != epoch.Add(4*holdStep) {
-		t.Fatalf("held until %v", b.held.Sub(epoch))
+	for i := range 2 * asideMax {
+		b.adj("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0).Metric = 20
 	}
-	b.link("A", "2", "3", 1, 5, 5)
+	spf := b.areas["A"].spfRuns
 	b.publish()
-	if b.held != epoch.Add(holdStep) {
-		t.Errorf("held until %v, want %v", b.held.Sub(epoch), holdStep)
+	b.build(epoch)
+	if len(b.order.aside) <= asideMax {
+		t.Fatalf("%d set aside", len(b.order.aside))
 	}
+	b.wantDeltaAt(b.order.over.Sub(epoch), fmt.Sprintf("+%s %d to-2-0", p2, 2*asideMax*20))
+	if spf = b.areas["A"].spfRuns - spf; spf > 4 {
+		t.Errorf("%d SPF runs", spf)
+	}
+}
+
+// TestConnectionsDoNotWait: a link to what nobody could reach is used at once, whatever waits.
+func TestConnectionsDoNotWait(t *testing.T) {
+	b := circle(t)
+	b.advertise("A", "6", "fd00:6::/64")
+	b.link("A", "2", "4", 1, 5, 5)
+	b.publish()
+	b.wantDeltaAt(0)
+	b.link("A", "3", "6", 0, 10, 10)
+	b.publish()
+	b.wantDeltaAt(0, "+fd00:6::/64 30 to-2-0")
 }
 
 // TestStaticRoutesGiveWayAtOnce: a static route says what to do without a path; as soon as there is one it counts.
@@ -160,7 +207,7 @@ func TestFailuresEndTheWait(t *testing.T) {
 
 // TestWaitGrowsWithDistance: a link ten hops away, and one so far that the bound counts.
 func TestWaitGrowsWithDistance(t *testing.T) {
-	for far, want := range map[int]time.Duration{2: holdStep, 5: 4 * holdStep, 40: holdMax} {
+	for far, want := range map[int]time.Duration{2: holdStep, 5: 4 * holdStep, 40: 39 * holdMax / 40} {
 		b := newBench(t)
 		for i := range far {
 			b.link("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0, 10, 10)
@@ -169,7 +216,7 @@ func TestWaitGrowsWithDistance(t *testing.T) {
 		b.build(epoch)
 		b.link("A", fmt.Sprint(far), fmt.Sprint(far+1), 1, 5, 5)
 		b.publish()
-		if got := b.held.Sub(epoch); got != want {
+		if got := b.order.held.Sub(epoch); got != want {
 			t.Errorf("a link %d hops away: better routes wait for %v, want %v", far-1, got, want)
 		}
 	}
@@ -185,8 +232,8 @@ func TestWaitIsNotExtended(t *testing.T) {
 		}
 		b.build(epoch.Add(time.Duration(i) * time.Millisecond))
 	}
-	if b.held != epoch.Add(holdStep) {
-		t.Errorf("held until %v, want %v", b.held.Sub(epoch), holdStep)
+	if b.order.held != epoch.Add(holdStep) {
+		t.Errorf("held until %v, want %v", b.order.held.Sub(epoch), holdStep)
 	}
 }
 
@@ -258,13 +305,13 @@ func TestWaitingHarmsNothing(t *testing.T) {
 					t.Fatalf("%v: %+v against %+v", p, r, o)
 				}
 			}
-			if c.held.IsZero() {
+			if c.order.held.IsZero() && len(c.order.aside) == 0 {
 				if err := sameTable(table, want); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if len(want) != len(table) || c.held.Sub(now) > holdMax {
-				t.Fatalf("%d routes, want %d; held for %v", len(table), len(want), c.held.Sub(now))
+			if len(want) != len(table) || c.order.held.Sub(now) > holdMax {
+				t.Fatalf("%d routes, want %d; held for %v", len(table), len(want), c.order.held.Sub(now))
 			}
 		}
 		c.apply(publication(), now)
@@ -298,19 +345,24 @@ func TestWaitingHarmsNothing(t *testing.T) {
 				}
 			}
 			c.apply(publication(), now)
+			c.advance(now)
 			if c.due(now) && rapid.IntRange(0, 3).Draw(t, "build") > 0 {
 				applyUpdate(t, table, c.build(now))
-				if !c.held.IsZero() {
+				if !c.order.held.IsZero() {
 					withheld++
 				}
 				check()
 			}
 		}
-		now = now.Add(holdMax)
-		if c.due(now) {
-			applyUpdate(t, table, c.build(now))
+		for range 10 * asideMax {
+			if c.advance(now); c.due(now) {
+				applyUpdate(t, table, c.build(now))
+			}
+			if next := c.next(now); next.After(now) {
+				now = next
+			}
 		}
-		if c.due(now.Add(time.Hour)) {
+		if c.due(now.Add(time.Hour)) || !c.next(now).IsZero() {
 			t.Fatal("something is left to do")
 		}
 		check()

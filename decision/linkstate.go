@@ -19,6 +19,7 @@ type linkState struct {
 	trees    map[int32]*tree // SPF results by root, valid until the topology changes
 	heap     []heapItem      // scratch space of SPF runs
 	spfRuns  int64
+	used     *tree // what this node's routes follow; nil: nothing, or what has failed since
 }
 
 // vertex is a node that has advertised an adjacency database.
@@ -38,6 +39,7 @@ type edge struct {
 	back   int32 // position in the far end's Adjacencies
 	metric int32 // the larger of both sides, at least 1
 	up     bool
+	eased  bool // not up, only because an operator has drained it: it still carries packets
 }
 
 // arcs are the links of a node that are up, packed for SPF.
@@ -48,15 +50,24 @@ type arcs struct {
 
 type arc struct{ to, metric int32 }
 
-// change says what an update of an adjacency database means for routes.
+// change says what a new version of an adjacency database means for routes.
 type change struct {
 	topology   bool // a link, a metric, a drain state: distances or selections may differ
-	worse      bool // of it, something more than links that have come up or become cheaper
+	worse      bool // of it, something that may have ended paths: a link has failed
 	attributes bool // the address of a neighbour of this node differs: only its own next hops do
 
-	better []int32 // the far ends of those links
+	eased  []int32 // the far ends of links that still work, but have become dearer or are drained
+	better []int32 // the far ends of links that have come up, become cheaper or are no longer drained
+	node   bool    // one of these because the node itself is drained or no longer is
 
 	appeared, gone bool // links of which both ends tell now and did not before, and the other way round
+}
+
+// proposal is a new version of a node's adjacency database that is not in force yet.
+type proposal struct {
+	change
+	vertex  vertex
+	ignored int // adjacencies that make no sense
 }
 
 func newLinkState(me string) *linkState {
@@ -67,34 +78,69 @@ func newLinkState(me string) *linkState {
 // over the links to it. The flag is set by its neighbours, in their adjacencies towards it.
 func (ls *linkState) usable(a *lsdb.Adjacency) bool { return !a.OnlyUsedByOther || a.Node == ls.me }
 
-// update takes a new version of a node's adjacency database. Adjacencies that make no sense (to the node itself, listed
-// twice, without a name, with a negative metric) are left out; ignored is how many.
+// update puts a new version of a node's adjacency database in force.
 func (ls *linkState) update(db lsdb.AdjacencyDatabase) (c change, ignored int) {
+	p := ls.propose(db)
+	ls.adopt(p)
+	return p.change, p.ignored
+}
+
+// propose finds out what a new version of a node's adjacency database would change. Adjacencies that make no sense (to the
+// node itself, listed twice, without a name, with a negative metric) are left out. The result is good until the next change.
+func (ls *linkState) propose(db lsdb.AdjacencyDatabase) *proposal {
+	p := &proposal{vertex: vertex{db: db}}
+	p.vertex.index, p.ignored = indexAdjacencies(db)
+	p.vertex.out = ls.match(&p.vertex)
 	id, known := ls.ids[db.Node]
 	if !known {
-		id = ls.intern(db.Node)
-		c.topology = db.Node == ls.me // from nothing at all to the node itself
-		c.worse = c.topology
+		p.change = compareEdges(&vertex{}, &p.vertex)
+		p.topology = len(p.better) > 0 || db.Node == ls.me // from nothing at all to the node itself
+		p.worse = db.Node == ls.me
+		return p
 	}
-	v := &ls.vertices[id]
-	old := *v
-	v.db = db
-	v.index, ignored = indexAdjacencies(db)
-	v.out = ls.match(id)
-	ls.mirror(id, old.out)
+	old := &ls.vertices[id]
+	p.change = compareEdges(old, &p.vertex)
+	drained := func(now, before *lsdb.AdjacencyDatabase) bool {
+		return now.Overloaded && !before.Overloaded || now.MetricIncrement != 0 && before.MetricIncrement == 0
+	}
+	if drained(&db, &old.db) {
+		p.node, p.eased = true, addUp(p.eased, old.out)
+	}
+	if drained(&old.db, &db) {
+		p.node, p.better = true, addUp(p.better, p.vertex.out)
+	}
+	p.topology = p.worse || len(p.eased) > 0 || len(p.better) > 0 || old.db.Overloaded != db.Overloaded || old.db.MetricIncrement != db.MetricIncrement
+	return p
+}
 
-	drain := old.db.Overloaded != db.Overloaded || old.db.MetricIncrement != db.MetricIncrement
-	links := compareEdges(&old, v)
-	c.topology = c.topology || drain || links.worse || len(links.better) > 0
-	c.worse = c.worse || drain || links.worse
-	c.better, c.attributes, c.appeared, c.gone = links.better, links.attributes, links.appeared, links.gone
+// addUp adds the far ends of links that are up to list.
+func addUp(list []int32, links []edge) []int32 {
+	for _, e := range links {
+		if e.up {
+			list = append(list, e.to)
+		}
+	}
+	return list
+}
+
+// adopt puts a proposal in force.
+func (ls *linkState) adopt(p *proposal) {
+	id, known := ls.ids[p.vertex.db.Node]
+	if !known {
+		id = ls.intern(p.vertex.db.Node)
+	}
+	old := ls.vertices[id].out
+	ls.vertices[id] = p.vertex
+	ls.mirror(id, old)
+	if p.worse {
+		ls.used = nil
+	}
 	switch {
-	case c.topology:
+	case p.topology:
 		clear(ls.trees)
-	case c.attributes:
+	case p.attributes:
 		delete(ls.trees, id)
 	}
-	return c, ignored
 }
 
 // remove forgets a node's adjacency database.
@@ -110,6 +156,7 @@ func (ls *linkState) remove(node string) change {
 	delete(ls.ids, node)
 	ls.free = append(ls.free, id)
 	clear(ls.trees)
+	ls.used = nil
 	return change{topology: true, worse: true}
 }
 
@@ -144,8 +191,7 @@ func indexAdjacencies(db lsdb.AdjacencyDatabase) (index map[adjKey]int32, ignore
 }
 
 // match returns the links of a node, looking at both ends.
-func (ls *linkState) match(id int32) []edge {
-	v := &ls.vertices[id]
+func (ls *linkState) match(v *vertex) []edge {
 	out := make([]edge, 0, len(v.index))
 	for i := range v.db.Adjacencies {
 		a := &v.db.Adjacencies[i]
@@ -161,10 +207,11 @@ func (ls *linkState) match(id int32) []edge {
 			continue
 		}
 		b := &ls.vertices[peer].db.Adjacencies[back]
+		usable, drained := ls.usable(a) && ls.usable(b), a.Overloaded || b.Overloaded
 		out = append(out, edge{
 			to: peer, adj: int32(i), back: back,
 			metric: max(a.Metric, b.Metric, 1), // with 0, two nodes at the same distance could send packets to each other
-			up:     !a.Overloaded && !b.Overloaded && ls.usable(a) && ls.usable(b),
+			up:     usable && !drained, eased: usable && drained,
 		})
 	}
 	return out
@@ -186,7 +233,7 @@ func (ls *linkState) mirror(id int32, old []edge) {
 	}
 	for _, e := range out {
 		p := &ls.vertices[e.to]
-		p.out = append(p.out, edge{to: id, adj: e.back, back: e.adj, metric: e.metric, up: e.up})
+		p.out = append(p.out, edge{to: id, adj: e.back, back: e.adj, metric: e.metric, up: e.up, eased: e.eased})
 	}
 	touched[id] = true
 	for node := range touched {
@@ -221,7 +268,9 @@ func compareEdges(old, now *vertex) (c change) {
 		switch {
 		case e.up && (!ok || !was.up || e.metric < was.metric):
 			c.better = append(c.better, e.to)
-		case ok && was.up && (!e.up || e.metric > was.metric):
+		case ok && was.up && (e.eased || e.up && e.metric > was.metric):
+			c.eased = append(c.eased, e.to)
+		case ok && was.up && !e.up:
 			c.worse = true
 		}
 		if ok {
@@ -233,44 +282,6 @@ func compareEdges(old, now *vertex) (c change) {
 		c.worse, c.gone = c.worse || e.up, true
 	}
 	return c
-}
-
-// hops returns over how many links at least the nearest of the given nodes is away from me: 0 if none of them can be
-// reached, 1 if it is me, limit if it is further than that.
-func (ls *linkState) hops(nodes []int32, limit int) int {
-	me, ok := ls.ids[ls.me]
-	if !ok {
-		return 0
-	}
-	const seen, wanted = 1, 2
-	mark := make([]uint8, len(ls.vertices))
-	for _, id := range nodes {
-		mark[id] = wanted
-	}
-	if mark[me] == wanted {
-		return 1
-	}
-	mark[me] = seen
-	ring := []int32{me}
-	for n := 1; len(ring) > 0; n++ {
-		if n == limit {
-			return limit
-		}
-		var next []int32
-		for _, id := range ring {
-			for _, a := range ls.graph[id].out {
-				switch mark[a.to] {
-				case wanted:
-					return n
-				case 0:
-					mark[a.to] = seen
-					next = append(next, a.to)
-				}
-			}
-		}
-		ring = next
-	}
-	return 0
 }
 
 // adjacent reports whether a and b both advertise an adjacency with each other, on whatever interfaces and in whatever state.

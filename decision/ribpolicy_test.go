@@ -188,7 +188,7 @@ func TestRibPoliciesAddUp(t *testing.T) {
 				build()
 			}
 		}
-		c.held = time.Time{}
+		c.order.held = time.Time{}
 		c.changedAll(true, nil, now)
 		build()
 		fresh := map[netip.Prefix]msg.Route{}
@@ -244,9 +244,9 @@ func TestSetRibPolicy(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.setMetric(11)
-		s.update()
-		s.setMetric(10) // waits
+		s.advertisePrefix("A", "nobody", p2)
+		s.wantNothing(t)
+		s.advertisePrefix("A", "nobody", p3) // waits
 		s.wantNothing(t)
 		set(good) // waits for nothing, not even for what else waits
 		route("c to-2-0*5 to-3-0*1")

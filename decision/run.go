@@ -25,6 +25,8 @@ type Options struct {
 	Peers        *queue.Queue[msg.PeerUpdate]  // from linkmonitor
 	StaticRoutes *queue.Queue[msg.RouteUpdate] // from prefixmanager
 	Routes       *queue.Queue[msg.RouteUpdate] // to fib: first the complete table, then what has changed
+
+	Alternates bool // compute loop-free alternates (msg.Route.Backup) as well, which follow the routes
 }
 
 // Decision is the module. Its methods other than Run may be called from any goroutine while Run runs.
@@ -50,8 +52,12 @@ func New(o Options) *Decision {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	c := newCore(o.Config)
+	if o.Alternates {
+		c.lfa = &lfa{}
+	}
 	return &Decision{
-		Options: o, core: newCore(o.Config), calls: queue.NewCalls(),
+		Options: o, core: c, calls: queue.NewCalls(),
 		gate: gate{
 			staticRoutes: len(o.Config.OriginatedPrefixes) > 0, kvStore: true,
 			ownAdjacency: o.Config.InitOptimization, firstPeers: true, peers: map[msg.AreaNode]bool{},
@@ -114,6 +120,7 @@ func (d *Decision) take(now time.Time) {
 // step does what is due, and returns when to come again; zero: when something happens.
 func (d *Decision) step(now time.Time) time.Time {
 	d.core.expirePolicy(now)
+	d.core.advance(now)
 	next := d.compute(now)
 	if p := d.core.policy; p != nil && (next.IsZero() || p.ends.Before(next)) {
 		return p.ends
@@ -134,16 +141,57 @@ func (d *Decision) compute(now time.Time) time.Time {
 		}
 		d.build()
 		d.Init.Reached(monitor.RIBComputed)
-		return time.Time{}
+		return d.rest(time.Now())
 	}
 	if !d.core.due(now) {
-		return d.core.held
+		if d.core.protecting() {
+			d.protect()
+		}
+		return d.rest(time.Now())
 	}
-	if due := d.debounce.due(); now.Before(due) && d.core.pending.policy == "" {
+	if due := d.debounce.due(); now.Before(due) && d.core.pending.policy == "" && !d.core.turn(now) {
+		if next := d.core.next(now); !next.IsZero() && next.Before(due) {
+			return next
+		}
 		return due
 	}
 	d.build()
-	return d.core.held
+	return d.rest(time.Now())
+}
+
+// rest returns when to come again if no more is due now: at once if there are alternates to compute, but not before looking
+// for something new.
+func (d *Decision) rest(now time.Time) time.Time {
+	if d.core.protecting() {
+		return now
+	}
+	return d.core.next(now)
+}
+
+// protect computes some alternates and hands on the routes that have others.
+func (d *Decision) protect() {
+	l := d.core.lfa
+	start := time.Now()
+	u := msg.RouteUpdate{Update: d.core.protect()}
+	invalidated := d.core.tally.invalidated // they were counted with the routes
+	d.core.weigh(u)
+	d.core.tally.invalidated = invalidated
+	if d.Routes != nil && len(u.Update) > 0 {
+		d.Routes.Push(u)
+	}
+	d.Counters.CountN(counterLFAChanges, int64(len(u.Update)))
+	l.spent += time.Since(start)
+	if len(l.todo) > 0 {
+		return
+	}
+	d.flush()
+	d.Counters.Avg(counterLFAMillis, l.spent.Milliseconds())
+	l.spent = 0
+	for kind, n := range d.core.rib.coverage() {
+		if name := lfaGauges[kind]; name != "" {
+			d.Counters.Set(name, n)
+		}
+	}
 }
 
 // build computes and hands on what has changed; the first time everything, even if that is nothing.

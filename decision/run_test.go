@@ -2,6 +2,7 @@ package decision
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,6 +26,11 @@ type shell struct {
 
 // startShell runs a Decision until the test ends; it must be called in a synctest bubble.
 func startShell(t *testing.T, edit ...func(*config.Config)) *shell {
+	return startShellWith(t, Options{}, edit...)
+}
+
+// startShellWith is startShell with options other than those that every test sets.
+func startShellWith(t *testing.T, o Options, edit ...func(*config.Config)) *shell {
 	b := newBench(t, edit...)
 	cfg := testConfig()
 	for _, f := range edit {
@@ -32,11 +38,10 @@ func startShell(t *testing.T, edit ...func(*config.Config)) *shell {
 	}
 	s := &shell{bench: b, counters: monitor.NewCounters()}
 	s.init = monitor.NewInitialization(nil, s.counters)
-	s.Decision = New(Options{
-		Config: cfg, Counters: s.counters, Init: s.init,
-		Publications: queue.New(msg.MergePublications), Peers: queue.New(msg.MergePeers),
-		StaticRoutes: queue.New(msg.MergeRoutes), Routes: queue.New(msg.MergeRoutes),
-	})
+	o.Config, o.Counters, o.Init = cfg, s.counters, s.init
+	o.Publications, o.Peers = queue.New(msg.MergePublications), queue.New(msg.MergePeers)
+	o.StaticRoutes, o.Routes = queue.New(msg.MergeRoutes), queue.New(msg.MergeRoutes)
+	s.Decision = New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
@@ -200,20 +205,59 @@ func (s *shell) setMetric(m int32) {
 func TestFirstChangeAtOnceThenDebounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := running(t)
-		s.setMetric(11)
+		s.advertisePrefix("A", "2", p2)
 		if _, ok := s.update(); !ok { // no time has passed
 			t.Fatal("the first change was held back")
 		}
-		s.setMetric(12) // to 4 over 3 only: nothing new
+		s.advertisePrefix("A", "4", p2)
 		time.Sleep(5 * time.Millisecond)
-		s.setMetric(9)
+		s.advertisePrefix("A", "4", p3)
 		s.wantNothing(t)
 		time.Sleep(5 * time.Millisecond)
 		u, ok := s.update()
-		if !ok || u.Full || routeText(u.Update[prefix(p4)]) != "19 to-2-0" && routeText(u.Update[prefix(p4)]) != "20 to-2-0 to-3-0" {
+		if !ok || u.Full || routesIn(u) != "+"+p3+" 20 to-2-0 to-3-0" {
 			t.Fatalf("10 ms after the first: %v %v", ok, deltaText(u))
 		}
 	})
+}
+
+// TestTurnsComeInTime: the turn of a node is not put off because there was something else to do.
+func TestTurnsComeInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := running(t)
+		start := time.Now()
+		s.setMetric(11)
+		s.wantNothing(t)
+		for range 4 { // every build makes the pause before the next longer
+			time.Sleep(12 * time.Millisecond)
+			s.advertisePrefix("A", "nobody", fmt.Sprintf("fd00:%d::/64", time.Since(start).Milliseconds()))
+		}
+		s.wantNothing(t)
+		s.setMetric(12)
+		s.wantNothing(t)
+		s.setMetric(9) // of one side; that of the other is 10
+		at := func(when time.Duration, want string) {
+			t.Helper()
+			time.Sleep(when - time.Since(start) - time.Nanosecond)
+			s.wantNothing(t)
+			time.Sleep(time.Nanosecond)
+			if u, _ := s.update(); routesIn(u) != want {
+				t.Errorf("after %v: %v, want %s", when, deltaText(u), want)
+			}
+		}
+		at(2*holdStep, "+"+p4+" 20 to-3-0")          // after 2 and 4
+		at(2*3*holdStep, "+"+p4+" 20 to-2-0 to-3-0") // each wave takes 3 turns; that of 12 changes nothing here
+	})
+}
+
+// adjMetric is the metric of this node's first adjacency as its questioners see it.
+func (s *shell) adjMetric(t *testing.T) int32 {
+	t.Helper()
+	dbs, err := s.Adjacencies(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dbs["A"][0].Adjacencies[0].Metric
 }
 
 // TestBurst: however many changes, few builds.
@@ -223,13 +267,27 @@ func TestBurst(t *testing.T) {
 		runs := func() int64 { n, _ := s.counters.Get(counterBuildRuns + ".count"); return n }
 		before := runs()
 		for i := range 100 { // 100 changes in 100 ms
-			s.setMetric(int32(20 + i%7))
+			s.advertisePrefix("A", "2", fmt.Sprintf("fd00:%d::/64", i%7))
+			s.advertisePrefix("A", "2", fmt.Sprintf("fd00::%d/128", i))
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if got := runs() - before; got != 5 { // at 0, 10, 30, 70, 150 ms
 			t.Errorf("%d builds", got)
+		}
+		before = runs()
+		for i := range 100 {
+			s.setMetric(int32(20 + i%7))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := runs() - before; got > 2*(asideMax+2) { // in each wave one at its beginning, and one in turn
+			t.Errorf("%d builds", got)
+		}
+		if got := s.adjMetric(t); got != 20+99%7 {
+			t.Errorf("the last metric is %d", got)
 		}
 	})
 }
@@ -313,15 +371,14 @@ func TestBetterRoutesComeWithoutAnotherEvent(t *testing.T) {
 		}
 		<-s.Routes.C() // of the prefix
 		<-s.Routes.C()
-		due := holdStep/2 + 2*s.Config.Decision.DebounceMin // the second build within a burst
-		if u, _ := s.update(); routesIn(u) != "+"+p3+" 15 to-2-0" || time.Since(start) != max(holdStep, due) {
+		if u, _ := s.update(); routesIn(u) != "+"+p3+" 15 to-2-0" || time.Since(start) != holdStep {
 			t.Errorf("after %v: %v", time.Since(start), deltaText(u))
 		}
 		time.Sleep(time.Second)
 		s.link("A", "2", "3", 2, 1, 1)
-		s.adj("A", "1", "2", 0).Metric = 11
+		s.node("A", "1").Adjacencies = without(s.node("A", "1").Adjacencies, "3")
 		s.publishAll(true)
-		if u, ok := s.update(); !ok || routesIn(u) != "+"+p2+" 11 to-2-0 +"+p3+" 12 to-2-0" {
+		if u, ok := s.update(); !ok || routesIn(u) != "+"+p3+" 11 to-2-0" {
 			t.Errorf("something worse as well: %v %v", ok, deltaText(u))
 		}
 	})

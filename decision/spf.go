@@ -153,11 +153,8 @@ func (t *tree) resolve(nodes []int32, v4 bool) *nextHops {
 	for w, word := range union {
 		for ; word != 0; word &= word - 1 {
 			for _, a := range t.hops[w*64+bits.TrailingZeros64(word)].links {
-				addr, ok := a.NextHopV6, a.NextHopV6.Is6()
-				if v4 {
-					addr, ok = a.NextHopV4, a.NextHopV4.Is4()
-				}
-				if !ok || addr.IsUnspecified() {
+				addr, ok := nextHopAddr(&a, v4)
+				if !ok {
 					hops.skipped++
 					continue
 				}

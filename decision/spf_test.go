@@ -193,35 +193,50 @@ func TestLinkStateUpdate(t *testing.T) {
 		n.link("A", "1", "2", 1, 10, 10)
 		return n
 	}
+	drained := func(db *lsdb.AdjacencyDatabase) { db.Overloaded = true }
+	both := []int32{0, 0}
 	for _, tt := range []struct {
-		name string
-		edit func(db *lsdb.AdjacencyDatabase)
-		want change
+		name        string
+		start, edit func(db *lsdb.AdjacencyDatabase)
+		want        change
 	}{
-		{"nothing", func(*lsdb.AdjacencyDatabase) {}, change{}},
-		{"round-trip time", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].RTT = 7; db.Adjacencies[0].Timestamp = 8 }, change{}},
-		{"order", func(db *lsdb.AdjacencyDatabase) { slices.Reverse(db.Adjacencies) }, change{}},
-		{"metric", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, change{topology: true, worse: true}},
-		{"metric below the other side's", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 9 }, change{}},
-		{"link drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, worse: true}},
-		{"only used by the other, which is me", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].OnlyUsedByOther = true }, change{}},
-		{"link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true, gone: true}},
-		{"half a link more", func(db *lsdb.AdjacencyDatabase) {
+		{"nothing", nil, nil, change{}},
+		{"round-trip time", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].RTT = 7; db.Adjacencies[0].Timestamp = 8 }, change{}},
+		{"order", nil, func(db *lsdb.AdjacencyDatabase) { slices.Reverse(db.Adjacencies) }, change{}},
+		{"metric", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, change{topology: true, eased: both[:1]}},
+		{"metric below the other side's", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 9 }, change{}},
+		{"link drained", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, eased: both[:1]}},
+		{"only used by the other, which is me", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].OnlyUsedByOther = true }, change{}},
+		{"link gone", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true, gone: true}},
+		{"half a link more", nil, func(db *lsdb.AdjacencyDatabase) {
 			db.Adjacencies = append(db.Adjacencies, lsdb.Adjacency{Node: "3"})
 		}, change{}},
-		{"node drained", func(db *lsdb.AdjacencyDatabase) { db.Overloaded = true }, change{topology: true, worse: true}},
-		{"node soft-drained", func(db *lsdb.AdjacencyDatabase) { db.MetricIncrement = 5 }, change{topology: true, worse: true}},
-		{"metric lower on both sides", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 3 }, change{}},
-		{"next hop", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].NextHopV6 = v6("x", 0) }, change{attributes: true}},
+		{"node drained", nil, drained, change{topology: true, eased: both, node: true}},
+		{"node soft-drained", nil, func(db *lsdb.AdjacencyDatabase) { db.MetricIncrement = 5 }, change{topology: true, eased: both, node: true}},
+		{"metric lower on both sides", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 3 }, change{}},
+		{"next hop", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].NextHopV6 = v6("x", 0) }, change{attributes: true}},
+		{"link no longer drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, nil, change{topology: true, better: both[:1]}},
+		{"node no longer drained", drained, nil, change{topology: true, better: both, node: true}},
+		{"node drained, and a metric lower again", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, drained,
+			change{topology: true, eased: both, better: both[:1], node: true}},
+		{"drained link gone", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[1].Overloaded = true },
+			func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{gone: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			n := base()
 			ls := newLinkState("1")
-			for _, db := range n {
-				ls.update(*db)
+			ls.update(*n.node("A", "1"))
+			ls.update(*n.node("A", "2"))
+			db := *n.node("A", "2")
+			db.Adjacencies = slices.Clone(db.Adjacencies)
+			if tt.start != nil {
+				tt.start(&db)
+				ls.update(db)
+				db = *base().node("A", "2")
 			}
-			db := *base().node("A", "2")
-			tt.edit(&db)
+			if tt.edit != nil {
+				tt.edit(&db)
+			}
 			if got, ignored := ls.update(db); !reflect.DeepEqual(got, tt.want) || ignored != 0 {
 				t.Errorf("got %+v, ignored %d, want %+v", got, ignored, tt.want)
 			}
