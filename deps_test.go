@@ -11,7 +11,7 @@ import (
 var (
 	foundation = []string{"queue", "lsdb", "msg", "monitor", "config", "thrift"}
 	modules    = []string{"configstore", "spark", "linkmonitor", "kvstore", "prefixmanager", "decision", "fib"}
-	above      = []string{"agent", "ctrl", "web", "cmd", "lab"}
+	above      = []string{"agent", "ctrl", "platform", "web", "cmd", "lab"}
 )
 
 // room returns the name in rooms that the package stands in or under, "" if none does.

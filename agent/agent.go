@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"openr/ctrl"
 	"openr/decision"
 	"openr/fib"
-	fibnetlink "openr/fib/netlink"
 	"openr/kvstore"
 	"openr/linkmonitor"
 	"openr/monitor"
@@ -24,6 +22,7 @@ import (
 	"openr/prefixmanager"
 	"openr/queue"
 	"openr/spark"
+	"openr/systemd"
 	"openr/thrift/rpc"
 )
 
@@ -40,19 +39,22 @@ const maxMessage = 512 << 20
 
 // Agent is one router's routing agent.
 type Agent struct {
-	log      *zap.Logger
-	modules  []module
-	listener net.Listener
-	server   *rpc.Server
-	fib      fib.Programmer
-	store    *configstore.Store
-	stages   *monitor.Initialization
+	log        *zap.Logger
+	modules    []module
+	listener   net.Listener
+	server     *rpc.Server
+	fib        fib.Programmer
+	configured func(context.Context) error // nil: what is to be programmed is always there
+	store      *configstore.Store
+	stages     *monitor.Initialization
+	notifier   *systemd.Notifier
 }
 
 // module is what runs for as long as the agent does.
 type module struct {
-	name string
-	run  func(context.Context) error
+	name  string
+	run   func(context.Context) error
+	early bool // does not wait until there is something to program
 }
 
 // New opens the sockets, makes all modules and joins them. An error names what could not be had; nothing is left open
@@ -102,9 +104,11 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		"fibRouteUpdatesQueue":     {{"prefixManager", programmed}},
 	})
 
-	if a.fib, err = programmer(cfg, log, counters); err != nil {
+	below, err := newForwarding(cfg, log, counters)
+	if err != nil {
 		return nil, err
 	}
+	a.fib, a.configured = below.programmer, below.configured
 	if a.store, err = configstore.New(configstore.Options{Path: cfg.StorePath, Log: log.Named("configstore"), Counters: counters}); err != nil {
 		return nil, err
 	}
@@ -148,6 +152,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	routeComputation := decision.New(decision.Options{
 		Config: cfg, Log: log.Named("decision"), Counters: counters, Init: initialization,
 		Publications: linkState, Peers: expectedPeers, StaticRoutes: staticRoutes, Routes: routes,
+		Alternates: below.alternates,
 	})
 	forwarding := fib.New(fib.Options{
 		Config: cfg, Log: log.Named("fib"), Counters: counters, Init: initialization,
@@ -162,33 +167,23 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters, MaxFrame: maxMessage, MaxReceiving: maxMessage,
 	}
 
-	a.modules = []module{
-		{"kvstore", store.Run},
-		{"ctrl", func(ctx context.Context) error { return a.server.Serve(ctx, a.listener) }},
-		{"prefixmanager", prefixManager.Run},
-		{"decision", routeComputation.Run},
-		{"fib", forwarding.Run},
-		{"spark", discovery.Run},
-		{"linkmonitor", linkMonitor.Run},
-		{"monitor", process.Run},
-	}
-	initialization.Reached(monitor.AgentConfigured)
-	return a, nil
-}
+	a.notifier = systemd.New(systemd.Options{Init: initialization, Log: log.Named("systemd"), Counters: counters})
 
-// programmer returns what stands below fib, as the configuration says.
-func programmer(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (fib.Programmer, error) {
-	switch {
-	case cfg.DryRun:
-		return fib.DryRun(), nil
-	case cfg.Fib.Netlink:
-		return fibnetlink.New(fibnetlink.Options{
-			Table: cfg.Fib.Table, Protocol: cfg.Fib.Protocol, Metric: cfg.Fib.Metric, Log: log.Named("netlink"), Counters: counters,
-		})
-	default:
-		return nil, errors.New("enable_netlink_fib_handler is false: programming routes through a switch agent (fib_port) is not " +
-			"supported yet; set it to true, or set dryrun")
+	a.modules = []module{
+		{"systemd", a.notifier.Run, true},
+		{"monitor", process.Run, true},
+		{"ctrl", func(ctx context.Context) error { return a.server.Serve(ctx, a.listener) }, true},
+		{"kvstore", store.Run, false},
+		{"prefixmanager", prefixManager.Run, false},
+		{"decision", routeComputation.Run, false},
+		{"fib", forwarding.Run, false},
+		{"spark", discovery.Run, false},
+		{"linkmonitor", linkMonitor.Run, false},
 	}
+	if below.redistributed != nil {
+		a.modules = append(a.modules, module{"redistribution", redistribution{below.redistributed, prefixes}.run, false})
+	}
+	return a, nil
 }
 
 // secure returns how connections are encrypted: those that others make to this node, and those that it makes. nil stands
@@ -234,21 +229,35 @@ func importPolicies(cfg *config.Config) map[string]string {
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.close()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, m := range a.modules {
-		group.Go(func() error {
-			if err := m.run(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+	start := func(early bool) {
+		for _, m := range a.modules {
+			if m.early == early {
+				group.Go(func() error { return a.run(ctx, m) })
 			}
-			a.log.Debug("stopped", zap.String("module", m.name))
-			return nil
-		})
+		}
+	}
+	start(true)
+	if a.configured == nil || a.configured(ctx) == nil {
+		a.stages.Reached(monitor.AgentConfigured)
+		start(false)
 	}
 	return group.Wait()
+}
+
+func (a *Agent) run(ctx context.Context, m module) error {
+	if err := m.run(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	a.log.Debug("stopped", zap.String("module", m.name))
+	return nil
 }
 
 // Initialized returns a channel that is closed when the agent has its routes in place and takes part in forwarding
 // (INITIALIZED).
 func (a *Agent) Initialized() <-chan struct{} { return a.stages.Done(monitor.Initialized) }
+
+// Reload has f take over a new configuration, and tells the service manager when that begins and ends. It returns f's error.
+func (a *Agent) Reload(f func() error) error { return a.notifier.Reload(f) }
 
 // close frees what New opened and no module owns.
 func (a *Agent) close() {

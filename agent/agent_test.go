@@ -105,10 +105,10 @@ func TestBusyPort(t *testing.T) {
 	})
 }
 
-// TestNoProgrammer: a configuration that asks for what is not built is refused.
+// TestNoProgrammer: a configuration that names nothing to program is refused.
 func TestNoProgrammer(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.DryRun, cfg.Fib.Netlink, cfg.Fib.Port = false, false, 60100
+	cfg.DryRun, cfg.Fib.Netlink, cfg.Fib.Port = false, false, 0
 	if _, err := agent.New(t.Context(), agent.Options{Config: cfg}); err == nil || !strings.Contains(err.Error(), "enable_netlink_fib_handler") {
 		t.Errorf("error %v, want one that names enable_netlink_fib_handler", err)
 	}

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"openr/lab"
+	"openr/lab/fakeswitch"
 	"openr/thrift/testca"
 )
 
-// labCommand is package lab's command, and beside it the one that needs the agent's own packages.
+// labCommand is package lab's command, and beside it what stands in packages of its own.
 func labCommand() *cobra.Command {
 	cmd := lab.Command()
-	cmd.AddCommand(caCommand())
+	cmd.AddCommand(caCommand(), fakeswitch.Command())
 	return cmd
 }
 

@@ -3,6 +3,7 @@
 //
 //	openr --config /etc/openr/openr.conf      run the agent
 //	openr config check FILE                   name every mistake in a configuration
+//	openr platform                            offer the kernel's routing table as a FibService
 //	openr lab up --topology clos:2x2          a fabric to play with
 package main
 
@@ -32,11 +33,25 @@ var version = "development"
 const maxProcs = 2
 
 func main() {
-	if err := command().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "openr:", err)
-		os.Exit(1)
+	err := command().Execute()
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "openr:", err)
+	if errors.As(err, new(configError)) {
+		os.Exit(exConfig)
+	}
+	os.Exit(1)
 }
+
+// exConfig is the exit status for a configuration that cannot be used (EX_CONFIG of sysexits.h): starting again would not
+// help.
+const exConfig = 78
+
+// configError is why a configuration cannot be used.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
 
 func command() *cobra.Command {
 	var file, level string
@@ -75,7 +90,7 @@ func command() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	conf.AddCommand(check)
-	root.AddCommand(conf, labCommand())
+	root.AddCommand(conf, platformCommand(), labCommand())
 	return root
 }
 
@@ -100,7 +115,7 @@ func run(file, level string) error {
 
 	cfg, err := configuration(file, log)
 	if err != nil {
-		return err
+		return configError{err}
 	}
 	if err := check(cfg, log); err != nil {
 		return err
@@ -119,9 +134,43 @@ func run(file, level string) error {
 		return err
 	}
 	log.Info("running", zap.String("node", cfg.NodeName), zap.Strings("areas", cfg.AreaIDs()), zap.String("version", version))
+	defer onHangup(func() error { return a.Reload(func() error { return unchanged(cfg, file, log) }) }, log)()
 	err = a.Run(ctx)
 	log.Info("stopped; routes stay in place", zap.String("node", cfg.NodeName))
 	return err
+}
+
+// onHangup calls reload whenever the process gets SIGHUP, until the returned function is called.
+func onHangup(reload func() error, log *zap.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangup:
+				if err := reload(); err != nil {
+					log.Warn("the configuration was not reloaded", zap.Error(err))
+				}
+			}
+		}
+	}()
+	return func() { signal.Stop(hangup); close(done) }
+}
+
+// unchanged returns why the configuration that the file holds now cannot take the place of the running one: it has mistakes,
+// or it is another. Settings are read at the start only; a restart costs no packet.
+func unchanged(running *config.Config, file string, log *zap.Logger) error {
+	next, err := configuration(file, log)
+	switch {
+	case err != nil:
+		return err
+	case !next.Equal(running):
+		return fmt.Errorf("%s has changed and is valid: restart the agent, which takes nothing out of service", file)
+	}
+	return nil
 }
 
 // configuration loads the file, or makes the default configuration if there is none, and logs what is odd about it.

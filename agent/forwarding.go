@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"openr/config"
+	"openr/fib"
+	fibnetlink "openr/fib/netlink"
+	"openr/fib/switchagent"
+	"openr/fib/zebra"
+	"openr/monitor"
+	"openr/queue"
+)
+
+// forwarding is what stands below fib, as the configuration says: the Linux kernel, FRR's zebra, a switch agent, or
+// nothing.
+type forwarding struct {
+	programmer    fib.Programmer
+	configured    func(context.Context) error        // waits until it can be programmed; nil: it always can
+	alternates    bool                               // it has a use for loop-free alternates
+	redistributed *queue.Queue[zebra.Redistribution] // routes of others to advertise; nil: there are none
+}
+
+func newForwarding(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (f forwarding, err error) {
+	switch {
+	case cfg.DryRun:
+		f.programmer = fib.DryRun()
+	case cfg.Fib.Netlink:
+		f.alternates = cfg.Fib.FastFailover && cfg.Fib.NexthopObjects
+		f.programmer, err = fibnetlink.New(fibnetlink.Options{
+			Table: cfg.Fib.Table, Protocol: cfg.Fib.Protocol, Metric: cfg.Fib.Metric,
+			MultipathRoutes: !cfg.Fib.NexthopObjects, NoAlternates: !cfg.Fib.FastFailover,
+			Log: log.Named("netlink"), Counters: counters,
+		})
+	case cfg.Fib.Zebra.Enable:
+		z := cfg.Fib.Zebra
+		o := zebra.Options{
+			Socket: z.Socket, Release: z.Release, Protocol: z.RouteType, Instance: uint16(z.Instance), Table: uint32(cfg.Fib.Table),
+			Distance: uint8(z.Distance), Tag: uint32(z.Tag), StaleTime: z.StaleTime, Redistribute: z.Redistribute,
+			Log: log.Named("zebra"), Counters: counters,
+		}
+		if z.StaleTime == 0 {
+			o.StaleTime = -1 // not at all
+		}
+		if len(z.Redistribute) > 0 {
+			f.redistributed = queue.New(zebra.MergeRedistribution)
+			o.Redistributed = f.redistributed
+		}
+		if f.programmer, err = zebra.New(o); err != nil {
+			err = fmt.Errorf("zebra_fib: %w", err)
+		}
+	case cfg.Fib.Port == 0:
+		err = errors.New("enable_netlink_fib_handler is false: set it to true, or set fib_port, zebra_fib.enable or dryrun")
+	default:
+		var p *switchagent.Programmer
+		p, err = switchagent.New(switchagent.Options{Port: cfg.Fib.Port, Log: log.Named("switchagent"), Counters: counters})
+		if err != nil {
+			return f, fmt.Errorf("fib_port: %w", err)
+		}
+		f.programmer = p
+		f.configured = func(ctx context.Context) error { return p.Wait(ctx, nil) }
+	}
+	return f, err
+}
