@@ -5,11 +5,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 PKGS    := ./...
 # All but the whole agents in namespaces.
-UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$)
+UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$ -e /tests/systemd$$)
 BENCH   ?= .
 FUZZTIME ?= 60s
 
-.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare setup clean help
+.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare deb rpm test-systemd setup clean help
 
 all: build
 
@@ -30,7 +30,7 @@ lint: ## gofmt, go vet, staticcheck
 		if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet $(PKGS)
 	$(GO) tool staticcheck $$($(GO) list $(PKGS) | grep -v /thrift/gen/)
-	@for script in scripts/*.sh thrift/generate.sh; do sh -n $$script || exit 1; done
+	@for script in scripts/*.sh thrift/generate.sh packaging/*.sh packaging/scripts/*.sh tests/systemd/*.sh; do sh -n $$script || exit 1; done
 
 unit: ## the tests of the packages, without the race detector
 	$(GO) test $(UNITS)
@@ -57,8 +57,17 @@ bench: build ## the benchmarks of the packages
 compare: build ## convergence beside FRR and BIRD, in one run
 	./scripts/compare.sh
 
+deb: ## Debian packages for amd64 and arm64, in dist/
+	./packaging/build.sh deb
+
+rpm: ## RPM packages for amd64 and arm64, in dist/
+	./packaging/build.sh rpm
+
+test-systemd: setup ## packages and restarts under a real systemd in a container (not part of make test)
+	$(GO) test -count=1 -timeout 20m ./tests/systemd
+
 setup: ## install what the other targets need (Debian, as root)
 	@./scripts/setup.sh
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist

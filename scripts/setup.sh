@@ -5,6 +5,8 @@
 #   cmake, g++, bison, flex       the Thrift compiler, for `make gen` and the check of the generated code
 #   ip, ping                      namespaces as people use them: the demo, the tests of the lab
 #   git                           the version in the binaries
+#   systemd-container, debootstrap  a real systemd, for make test-systemd
+#   frr                           zebra, through which routes can be programmed
 #   python3-thrift                a Thrift client of another make, which the tests hold against the agent
 set -eu
 
@@ -21,6 +23,9 @@ need flex flex
 need ip iproute2
 need ping iputils-ping
 need git git
+need systemd-nspawn systemd-container
+need debootstrap debootstrap
+[ -x /usr/lib/frr/zebra ] || missing="$missing frr"
 [ -e /usr/lib/python3/dist-packages/thrift/protocol/THeaderProtocol.py ] || missing="$missing python3-thrift"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 
@@ -47,4 +52,7 @@ if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } 
 	echo "setup: apt failed; the whole output is in $log" >&2
 	exit 1
 fi
+case "$missing" in
+*frr*) systemctl disable --now frr >/dev/null 2>&1 || true ;; # the tests start zebra themselves, in namespaces
+esac
 rm -f "$log"

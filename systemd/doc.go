@@ -1,8 +1,9 @@
-// Package systemd will tie the agent to systemd: unit files, readiness, watchdog and status notifications (sd_notify(3)), and
-// file descriptors handed over between an old agent and its successor, for restarts that lose no packet.
+// Package systemd tells the service manager how the agent is doing: readiness, status texts, signs of life, reload and stop
+// (sd_notify(3)). Beside it stand the units and what they need: openr.service, openr-platform.service, the drop-in that binds
+// the agent to a switch agent, sysusers.d, tmpfiles.d and sysctl settings.
 //
-// Nothing is built here yet: the agent runs in the foreground and works under any supervisor.
+// Owns: nothing but the time of the next sign of life. Reads: the environment that systemd sets (NOTIFY_SOCKET,
+// WATCHDOG_USEC, WATCHDOG_PID) and the stages of package monitor. Writes: datagrams to the manager's socket.
 //
-// Owns: nothing yet. Reads: nothing yet; later the environment that systemd sets (NOTIFY_SOCKET, WATCHDOG_USEC, LISTEN_FDS).
-// Writes: nothing yet; later notifications to systemd.
+// Not under systemd, or under a unit without Type=notify, everything here does nothing.
 package systemd

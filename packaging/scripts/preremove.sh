@@ -1,0 +1,11 @@
+#!/bin/sh
+# Before the files go: stop what runs, except on an upgrade. dpkg calls this with "remove" or "upgrade"; rpm with how many
+# versions will be left.
+set -e
+
+case "$1" in
+remove | 0) ;;
+*) exit 0 ;;
+esac
+[ -d /run/systemd/system ] || exit 0
+systemctl --no-reload disable --now openr.service openr-platform.service || true
