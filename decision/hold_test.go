@@ -354,15 +354,8 @@ func TestWaitingHarmsNothing(t *testing.T) {
 				check()
 			}
 		}
-		for range 10 * asideMax {
-			if c.advance(now); c.due(now) {
-				applyUpdate(t, table, c.build(now))
-			}
-			if next := c.next(now); next.After(now) {
-				now = next
-			}
-		}
-		if c.due(now.Add(time.Hour)) || !c.next(now).IsZero() {
+		settle(t, c, table, now)
+		if c.due(now.Add(time.Hour)) {
 			t.Fatal("something is left to do")
 		}
 		check()

@@ -30,12 +30,10 @@ func TestFailover(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := start(t, lab.Options{Topology: tc.topology})
-			out := "to-" + lab.NodeName(tc.via)
 			failing := n.link(0, tc.via)
-			if l := n.Topology.Links[failing]; l.A == 0 {
-				out = l.IfA
-			} else {
-				out = l.IfB
+			out := n.Topology.Links[failing].IfA
+			if n.Topology.Links[failing].A != 0 {
+				out = n.Topology.Links[failing].IfB
 			}
 			operator := n.control(0)
 			if tc.dear != 0 {

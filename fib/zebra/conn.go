@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -213,10 +214,12 @@ func timeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
+var errClosedByZebra = errors.New("zebra closed the connection")
+
 // lost turns the end of a connection into words.
 func lost(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("zebra closed the connection")
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return errClosedByZebra
 	}
 	return err
 }

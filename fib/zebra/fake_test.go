@@ -35,6 +35,7 @@ type fake struct {
 	told    []string // CLIENT_CAPABILITIES
 	routes  int      // ROUTE_ADDs
 	raw     []byte   // answers every message with this
+	closes  bool     // ends a session at its first message
 }
 
 func newFake(t testing.TB, version string) *fake {
@@ -83,6 +84,10 @@ func (f *fake) serve(c net.Conn) {
 			return
 		}
 		f.mu.Lock()
+		if f.closes {
+			f.mu.Unlock()
+			return
+		}
 		if f.raw != nil {
 			_, _ = c.Write(f.raw)
 		} else if cmd, known := f.rel.command(h.command); !known || !f.take(p, cmd, body) {
@@ -291,7 +296,7 @@ func TestNoSession(t *testing.T) {
 		"unknown version":         {"8.4", func(f *fake, _ *Options) { f.raw = []byte{0, 10, 254, 7, 1, 2, 3, 4, 5, 6} }, "ZAPI version 7 with marker 254 is unknown; known are 0"},
 		"another version":         {"8.4", func(f *fake, _ *Options) { f.raw = []byte{0, 10, 254, 5, 0, 0, 0, 0, 0, 1} }, "zebra speaks ZAPI version 5 (FRR 4.0 to 5.0)"},
 		"unknown version, in all": {"8.4", func(f *fake, _ *Options) { f.raw = []byte{0, 10, 254, 99} }, "version 99"},
-		"no zebra":                {"8.4", func(f *fake, _ *Options) { f.raw = []byte("HTTP/1.1 400 Bad Request") }, ""},
+		"older zebra":             {"8.4", func(f *fake, _ *Options) { f.closes = true }, "zebra closed the connection, as it does with clients of another ZAPI version than its own"},
 		"nothing to redistribute": {"8.4", func(_ *fake, o *Options) { o.Redistribute = []string{"rip2"} }, `has no route type "rip2" to redistribute`},
 	} {
 		t.Run(name, func(t *testing.T) {

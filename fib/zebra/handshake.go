@@ -34,8 +34,14 @@ func (p *peer) greet(who identity, rel *release) error {
 	return err
 }
 
-// answer returns the next message, timing out after p.wait. With numbers, messages of other commands are passed over.
+// answer returns the next message that has one of the numbers; see answerThat.
 func (p *peer) answer(numbers ...int) (number int, body []byte, err error) {
+	return p.answerThat(func(n int, _ []byte) bool { return slices.Contains(numbers, n) })
+}
+
+// answerThat returns the next message that is awaited, and passes over others, timing out after p.wait. Of others there
+// may be some even before HELLO: zebra tells every connection when another ends (CLIENT_CLOSE_NOTIFY, 8.0 on).
+func (p *peer) answerThat(awaited func(number int, body []byte) bool) (number int, body []byte, err error) {
 	if err := p.flush(); err != nil {
 		return 0, nil, err
 	}
@@ -43,13 +49,13 @@ func (p *peer) answer(numbers ...int) (number int, body []byte, err error) {
 	for {
 		h, body, err := p.next()
 		if err != nil {
-			if !timeout(err) {
+			if err = lost(err); errors.Is(err, errClosedByZebra) {
 				err = fmt.Errorf("%w, as it does with clients of another ZAPI version than its own; version %d is spoken here (%s)",
-					lost(err), zapiVersion, zapiVersions[zapiVersion])
+					err, zapiVersion, zapiVersions[zapiVersion])
 			}
 			return 0, nil, err
 		}
-		if len(numbers) == 0 || slices.Contains(numbers, int(h.command)) {
+		if awaited(int(h.command), body) {
 			return int(h.command), body, nil
 		}
 	}
@@ -75,7 +81,7 @@ func (p *peer) greetRelease(who identity, rel *release) error {
 		return err
 	}
 	caps, _ := rel.number(cmdCapabilities)
-	n, body, err := p.answer()
+	n, body, err := p.answerThat(func(n int, body []byte) bool { return n == int(caps) || refusal(body) })
 	switch {
 	case timeout(err):
 		return fmt.Errorf("zebra does not answer the HELLO of FRR release %s; is that its release? (zebra --version shows it)", rel)
@@ -102,16 +108,13 @@ func refusal(body []byte) bool {
 // probe finds out the release, and says HELLO on the way.
 func (p *peer) probe(who identity) error {
 	e := evidence{errors: -1, caps: -1, known: map[command]bool{}}
-	// Whatever zebra sends before HELLO is the ERROR that was asked for.
 	if err := p.sendNumber(unknownCommand, nil); err != nil {
 		return err
 	}
-	switch n, body, err := p.answer(); {
+	switch n, _, err := p.answerThat(func(_ int, body []byte) bool { return refusal(body) }); {
 	case timeout(err): // older than 7.3
 	case err != nil:
 		return err
-	case !refusal(body):
-		return fmt.Errorf("zebra answers an unknown command with command %d, which is no error; set its release by configuration", n)
 	default:
 		e.errors = n
 	}

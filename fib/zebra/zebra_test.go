@@ -585,7 +585,7 @@ func TestSessionIDs(t *testing.T) {
 		return rel.appendHello(b, session{protocol: typ, instance: 3, id: 5, synchronous: true}), nil
 	}))
 	must(t, p.send(cmdRouterIDAdd, func(b []byte) ([]byte, error) { return rel.appendRouterIDAdd(b, afi4), nil }))
-	n, body, err := p.answer()
+	n, body, err := p.answerThat(func(n int, _ []byte) bool { c, _ := rel.command(uint16(n)); return c.String() != "CLIENT_CLOSE_NOTIFY" })
 	if c, _ := rel.command(uint16(n)); err != nil || c != cmdRouterIDUpdate {
 		t.Fatal(n, err)
 	}
