@@ -129,7 +129,7 @@ type Fib struct {
 	Protocol         int           `key:"netlink_fib.route_protocol" range:"17..253"`     // extension: rtm_protocol of our routes; default 99
 	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
 	NexthopObjects   bool          `key:"netlink_fib.nexthop_objects"`                    // extension: let routes with the same next hops share them, where the kernel can; default true
-	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: keep loop-free alternates ready (RFC 5286); default true
+	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: loop-free alternates (RFC 5286) stand by in the kernel for destinations with one way only
 	Zebra            Zebra
 }
 

@@ -57,7 +57,7 @@ var constructors = constructorsOf(
 	openrconfig.NewMemoryProfilingConfig, openrconfig.NewOriginatedPrefix, openrconfig.NewAreaConfig,
 	openrconfig.NewFabricConfig, vipservice.NewVipServiceConfig,
 	func() *netlinkFib {
-		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true, FastFailover: true}
+		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true}
 	},
 	func() *zebraFib {
 		return &zebraFib{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTimeS: 120}

@@ -29,7 +29,7 @@ func TestFailover(t *testing.T) {
 		"ParallelLinks": {topology: "line:2*2", dear: 1, to: 1, via: 1, counter: "decision.lfa.link_protected"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := start(t, lab.Options{Topology: tc.topology})
+			n := start(t, lab.Options{Topology: tc.topology, Config: always(map[string]any{"netlink_fib": map[string]any{"fast_failover": true}})})
 			failing := n.link(0, tc.via)
 			out := n.Topology.Links[failing].IfA
 			if n.Topology.Links[failing].A != 0 {

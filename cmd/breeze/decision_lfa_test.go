@@ -205,25 +205,25 @@ func hopsText(hops []msg.NextHop) string {
 func prefixOfNode(node string) netip.Prefix { return netip.MustParsePrefix("fd00:" + node + "::/64") }
 
 func drawDatabases(t *rapid.T) []lsdb.AdjacencyDatabase {
-	n := rapid.IntRange(2, 8).Draw(t, "nodes")
+	n := rapid.IntRange(3, 8).Draw(t, "nodes")
 	dbs := make([]lsdb.AdjacencyDatabase, n)
 	name := func(i int) string { return fmt.Sprint(i + 1) }
 	for i := range dbs {
-		dbs[i] = lsdb.AdjacencyDatabase{Node: name(i), Area: "A", Overloaded: rapid.IntRange(0, 5).Draw(t, "drained") == 0}
+		dbs[i] = lsdb.AdjacencyDatabase{Node: name(i), Area: "A", Overloaded: rapid.IntRange(0, 9).Draw(t, "drained") == 9}
 	}
 	one := func(a, b, number int) lsdb.Adjacency {
 		return lsdb.Adjacency{
 			Node: name(b), IfName: fmt.Sprintf("to-%d-%d", b+1, number), OtherIfName: fmt.Sprintf("to-%d-%d", a+1, number),
 			Metric: rapid.Int32Range(0, 9).Draw(t, "metric"), NextHopV6: netip.MustParseAddr(fmt.Sprintf("fe80::%d:%d", number, b+1)),
-			Overloaded:      rapid.IntRange(0, 15).Draw(t, "link drained") == 0,
-			OnlyUsedByOther: rapid.IntRange(0, 15).Draw(t, "other only") == 0,
+			Overloaded:      rapid.IntRange(0, 29).Draw(t, "link drained") == 29,
+			OnlyUsedByOther: rapid.IntRange(0, 29).Draw(t, "other only") == 29,
 		}
 	}
-	for number := range rapid.IntRange(1, 2*n).Draw(t, "links") {
+	for number := range rapid.IntRange(n, 3*n).Draw(t, "links") {
 		a, b := rapid.IntRange(0, n-1).Draw(t, "a"), rapid.IntRange(0, n-1).Draw(t, "b")
 		if a != b {
 			dbs[a].Adjacencies = append(dbs[a].Adjacencies, one(a, b, number))
-			if rapid.IntRange(0, 9).Draw(t, "half") > 0 {
+			if rapid.IntRange(0, 19).Draw(t, "half") < 19 {
 				dbs[b].Adjacencies = append(dbs[b].Adjacencies, one(b, a, number))
 			}
 		}

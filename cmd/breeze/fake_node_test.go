@@ -344,6 +344,8 @@ func (n *fakeNode) DryrunConfig(_ context.Context, path string) (string, error) 
 }
 
 func (n *fakeNode) GetConfigKey(_ context.Context, key string) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if value, ok := n.keys[key]; ok {
 		return value, nil
 	}

@@ -38,8 +38,10 @@ func TestConfig(t *testing.T) {
 	if got := n.done(); !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
 	}
+	n.mu.Lock()
 	n.keys[prefixManagerKey] = compactBytes(&types.PrefixDatabase{ThisNodeName: "node1", PrefixEntries: []*types.PrefixEntry{prefixEntry("10.1.0.0/16", network.PrefixType_BREEZE)}})
 	n.keys[linkMonitorKey] = []byte{0xff, 0xff, 0xff}
+	n.mu.Unlock()
 	golden(t, "config_keys", port, "config prefix-manager-config", "config prefix-manager-config --json", "config link-monitor-config")
 	// A file is found from where breeze runs.
 	out := breeze(t, "--port", port, "config", "dryrun", "some.conf")

@@ -19,7 +19,8 @@
 //     before it tells of the link, and without a word about objects and IPv4 routes. So a group that has another member is
 //     switched by the kernel itself, in the same time for one route and for 100,000; a group that has none is lost. Therefore
 //     alternates (Route.Backup) stand in the group from the start, with the least weight against the greatest: 1 flow of
-//     65536 (of 256, before Linux 6.12) takes an alternate although it need not, and being loop-free it arrives. A second
+//     65536 (of 256, before Linux 6.12) takes an alternate although it need not. Being loop-free it arrives, unless a second
+//     node on its way sends it to an alternate, too; so alternates are for those who ask for them. A second
 //     route with a higher metric instead would wait until the kernel has deleted the first, one by one. After a link event
 //     the books are brought in line with what the kernel has done, and the update from decision finds next to nothing to do.
 //   - What others find out about a link before the kernel tells is taken by Link: the objects over it are deleted by one

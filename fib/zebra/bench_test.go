@@ -147,6 +147,7 @@ func ripngd(b testing.TB, w *world, routes []msg.Route) time.Duration {
 	cmd := exec.Command(filepath.Join(filepath.Dir(zebraPath), "ripngd"), "-z", w.socket, "--vty_socket", w.dir, "-i", filepath.Join(w.dir, "ripngd.pid"),
 		"-f", config, "-P", "0", "--log", "file:"+filepath.Join(w.dir, "ripngd.log"))
 	must(b, cmd.Start())
+	b.Cleanup(func() { _ = cmd.Process.Kill() })
 	share := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) { // the port, with ripngd
 		failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 		return errors.Join(failed, err)

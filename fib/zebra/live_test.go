@@ -317,7 +317,7 @@ func (w *world) line(r vnl.Route) string {
 // expect compares the kernel's main table with lines.
 func (w *world) expect(lines ...string) {
 	w.t.Helper()
-	slices.Sort(lines)
+	lines = slices.Sorted(slices.Values(lines))
 	if got := w.kernel(mainTable); !slices.Equal(got, lines) {
 		w.t.Fatalf("kernel has:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(lines, "\n  "))
 	}
@@ -326,7 +326,7 @@ func (w *world) expect(lines ...string) {
 // eventuallyExpect is expect with patience.
 func (w *world) eventuallyExpect(lines ...string) {
 	w.t.Helper()
-	slices.Sort(lines)
+	lines = slices.Sorted(slices.Values(lines))
 	var got []string
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if got = w.kernel(mainTable); slices.Equal(got, lines) {

@@ -148,7 +148,7 @@ func TestKernelRefuses(t *testing.T) {
 // so is its return.
 func TestBetterRoute(t *testing.T) {
 	w := enter(t, 1)
-	p := w.open(func(o *Options) { o.patience = 300 * time.Millisecond })
+	p := w.open(func(o *Options) { o.patience = time.Second })
 	r, late := newRoute("2001:db8:1::/48", "fe80::b:0 za0"), newRoute("2001:db8:2::/48", "fe80::b:0 za0")
 	w.apply(p, []msg.Route{r})
 	w.dump(p)
@@ -314,7 +314,7 @@ func TestZebraRestarts(t *testing.T) {
 // TestZebraHangs: what zebra does not answer fails in time, and comes right when zebra goes on.
 func TestZebraHangs(t *testing.T) {
 	w := enter(t, 2)
-	p := w.open(func(o *Options) { o.patience = 200 * time.Millisecond })
+	p := w.open(func(o *Options) { o.patience = time.Second })
 	old, young := newRoute("2001:db8:1::/48", "fe80::b:0 za0"), newRoute("2001:db8:2::/48", "fe80::b:0 za0", "fe80::b:1 za1")
 	w.apply(p, []msg.Route{old})
 	must(t, w.zebra.Process.Signal(syscall.SIGSTOP))
