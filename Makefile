@@ -9,7 +9,7 @@ UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$ -e /tests/s
 BENCH   ?= .
 FUZZTIME ?= 60s
 
-.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare deb rpm test-systemd setup clean help
+.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare ca deb rpm test-systemd setup clean help
 
 all: build
 
@@ -56,6 +56,9 @@ bench: build ## the benchmarks of the packages
 
 compare: build ## convergence beside FRR and BIRD, in one run
 	./scripts/compare.sh
+
+ca: build ## a certificate authority and certificates for tests: make ca DIR=/tmp/ca NAMES="leaf-1 leaf-2"
+	./bin/openr lab ca $(or $(DIR),$(error say where: DIR=...)) $(addprefix --name ,$(NAMES))
 
 deb: ## Debian packages for amd64 and arm64, in dist/
 	./packaging/build.sh deb
