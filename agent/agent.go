@@ -86,7 +86,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		linkState     = queue.New(msg.MergePublications) // kvstore -> decision
 		ownKeys       = queue.New(msg.MergePublications) // kvstore -> prefixmanager
 		unrest        = queue.New(msg.MergePublications) // kvstore -> linkmonitor: a sign to look at the carriers
-		prefixes      = queue.New(msg.MergePrefixes)     // linkmonitor -> prefixmanager
+		prefixes      = queue.New(msg.MergePrefixes)     // linkmonitor, redistribution -> prefixmanager
 		staticRoutes  = queue.New(msg.MergeRoutes)       // prefixmanager -> decision
 		routes        = queue.New(msg.MergeRoutes)       // decision -> fib
 		programmed    = queue.New(msg.MergeProgrammed)   // fib -> prefixmanager

@@ -180,9 +180,6 @@ const (
 	VerifyServerIgnore      = VerifyServer(openrconfig.VerifyServerType_IGNORE_VERIFY_RESULT) // any certificate
 )
 
-// Serves reports whether the control port speaks TLS.
-func (t TLS) Serves() bool { return t.Server && t.VerifyClient != VerifyClientNever }
-
 // Required reports whether the control port speaks nothing but TLS. A node that demands it of others does not speak
 // plaintext to them either.
 func (t TLS) Required() bool { return t.Server && t.VerifyClient == VerifyClientAlways }

@@ -129,11 +129,8 @@ func publication(u kvstore.Update, now time.Time) thrift.TStruct {
 	if len(u.KeyVals) == 0 && len(u.Expired) == 0 {
 		return nil
 	}
-	t := wire.NewPublication()
-	t.KeyVals, t.ExpiredKeys = kvstore.KeyValsToThrift(u.KeyVals), append([]string{}, u.Expired...)
-	t.NodeIds, t.Area = u.NodeIDs, u.Area
-	t.TimestampMs = new(now.UnixMilli())
-	return t
+	u.Timestamp = now
+	return kvstore.UpdateToThrift(u)
 }
 
 // subscribeFib returns the routes that stand in the forwarding table, and from then on those that change. A route that cannot

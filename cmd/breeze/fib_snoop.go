@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"time"
@@ -78,16 +76,10 @@ func (n *routeSnooper) run(s *session, duration time.Duration, initial bool) err
 	for {
 		n.flush()
 		delta := types.NewRouteDatabaseDelta()
-		switch err := stream.Next(ctx, delta); {
-		case err == nil:
-			n.update(delta)
-		case ctx.Err() != nil:
-			return nil // time is up, or the operator has seen enough
-		case errors.Is(err, io.EOF):
-			return errors.New("the agent has ended the stream")
-		default:
+		if ended, err := next(ctx, stream, delta); ended {
 			return err
 		}
+		n.update(delta)
 	}
 }
 

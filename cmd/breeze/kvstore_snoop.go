@@ -11,10 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/spf13/cobra"
 
 	"openr/thrift/gen/kvstore"
 	"openr/thrift/gen/openrctrlcpp"
+	"openr/thrift/rpc"
 )
 
 // snooper shows how the stores change.
@@ -110,16 +112,25 @@ func (n *snooper) run(s *session, filter *kvstore.KeyDumpParams, areas []string,
 	for {
 		n.flush()
 		p := kvstore.NewPublication()
-		switch err := stream.Next(ctx, p); {
-		case err == nil:
-			n.publication(p)
-		case ctx.Err() != nil:
-			return nil // time is up, or the operator has seen enough
-		case errors.Is(err, io.EOF):
-			return errors.New("the agent has ended the stream")
-		default:
+		if ended, err := next(ctx, stream, p); ended {
 			return err
 		}
+		n.publication(p)
+	}
+}
+
+// next waits for the next element of a stream. When there is none any more, err is nil if the time is up or the operator has
+// seen enough.
+func next(ctx context.Context, stream rpc.Stream, element thrift.TStruct) (ended bool, err error) {
+	switch err := stream.Next(ctx, element); {
+	case err == nil:
+		return false, nil
+	case ctx.Err() != nil:
+		return true, nil
+	case errors.Is(err, io.EOF):
+		return true, errors.New("the agent has ended the stream")
+	default:
+		return true, err
 	}
 }
 
