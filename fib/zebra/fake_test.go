@@ -173,7 +173,9 @@ func (f *fake) route(p *peer, r route, add bool) {
 
 // appendUnreachable is a NEXTHOP_UPDATE without next hops.
 func (l *layout) appendUnreachable(b []byte, a netip.Addr) []byte {
-	b = appendU32(b, 0)
+	if l.updateBits {
+		b = appendU32(b, 0)
+	}
 	if l.updateSafi {
 		b = appendU16(b, safiUnicast)
 	}

@@ -159,7 +159,10 @@ type tracked struct {
 
 func (l *layout) readTracked(b []byte) (t tracked, err error) {
 	r := reader{b: b}
-	message := r.u32("message bits")
+	var message uint32
+	if l.updateBits {
+		message = r.u32("message bits")
+	}
 	if l.updateSafi {
 		r.take(2, "SAFI")
 	}
@@ -187,10 +190,37 @@ func (l *layout) readTracked(b []byte) (t tracked, err error) {
 		r.fail("%d next hops; at most %d make sense", n, maxHops)
 	}
 	for ; n > 0 && r.err == nil; n-- {
-		t.hops = append(t.hops, l.readHop(&r, false, false, false))
+		if l.hop == hopFlags {
+			t.hops = append(t.hops, l.readHop(&r, false, false, false))
+		} else {
+			t.hops = append(t.hops, l.readOldTrackedHop(&r))
+		}
 	}
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes follow the last next hop", len(r.b))
 	}
 	return t, r.err
+}
+
+// readOldTrackedHop reads a next hop of NEXTHOP_UPDATE of releases before 7.3, which differs from that of a route: a VRF
+// from 7.0 on, the type, an interface after every address, always the number of labels, and nothing for a blackhole.
+func (l *layout) readOldTrackedHop(r *reader) (h nextHop) {
+	if l.updateVRF {
+		h.vrf = r.u32("VRF of a next hop")
+	}
+	h.typ = hopType(r.u8("type of a next hop"))
+	switch h.typ {
+	case hopIPv4, hopIPv4Index:
+		h.addr = r.addr(afInet, "address of a next hop")
+	case hopIPv6, hopIPv6Index:
+		h.addr = r.addr(afInet6, "address of a next hop")
+	case hopIfindex, hopBlackhole:
+	default:
+		r.fail("next hop type %d is unknown", h.typ)
+	}
+	if h.typ != hopBlackhole {
+		h.index = r.u32("interface of a next hop")
+	}
+	h.readLabels(r, false)
+	return h
 }

@@ -65,6 +65,8 @@ type layout struct {
 
 	// NEXTHOP_REGISTER and NEXTHOP_UPDATE
 	registerSafi bool // 8.2
+	updateVRF    bool // next hops name their VRF: 7.0
+	updateBits   bool // bits that say what follows come first: 7.5
 	updateSafi   bool // 8.2
 	updateMatch  bool // 8.2.2
 	updateNum16  bool // 10.3
@@ -88,13 +90,15 @@ const (
 	hopFlags                 // type, flags; every address is followed by an index: 7.3 on
 )
 
-// Route types of a run of releases by number. Unlike commands they have changed three times only. TABLE_DIRECT and what
+// Route types of a run of releases by number. Unlike commands they have changed five times only. TABLE_DIRECT and what
 // comes after it in 10.x are left out, since nothing here uses them, but for the number of types that max gives.
 var (
 	types60 = strings.Fields("system kernel connected static rip ripng ospf ospf6 isis bgp pim eigrp nhrp hsls olsr table ldp vnc " +
 		"vnc-direct vnc-rn bgp-direct bgp-direct-to-nve babel sharp pbr bfd all max")
 	types70  = insertType(types60, "bfd", "openfabric")
-	types75  = insertType(types70, "openfabric", "vrrp", "nhg", "srte")
+	types72  = insertType(types70, "openfabric", "vrrp")
+	types73  = insertType(types72, "vrrp", "nhg")
+	types75  = insertType(types73, "nhg", "srte")
 	types100 = insertType(insertType(types75, "connected", "local"), "srte", "table-direct")
 )
 
@@ -123,13 +127,13 @@ var releases = func() []*release {
 		*l = layout{zapi: 6, programming: true, hello: helloNotify, types: types60, netnsLength: 16, ifNameLength: 20, bitLabel: 0x40, bitTable: 0x80}
 	})
 	add("6.0.1", "6.0", "6.0.1", same)
-	add("7.0", "7.0", "7.0", func(l *layout) { l.types, l.vrfBackend = types70, 4 })
-	add("7.1", "7.1", "7.0", func(l *layout) { l.mlagRole, l.hop = true, hopOnlink })
-	add("7.2", "7.2", "7.2", func(l *layout) { l.ifParent = true })
-	add("7.3", "7.3", "7.3", func(l *layout) { l.hop, l.bitLabel = hopFlags, 0 })
+	add("7.0", "7.0", "7.0", func(l *layout) { l.types, l.vrfBackend, l.updateVRF = types70, 4, true })
+	add("7.1", "7.1", "7.1", func(l *layout) { l.mlagRole, l.hop = true, hopOnlink })
+	add("7.2", "7.2", "7.2", func(l *layout) { l.types, l.ifParent = types72, true })
+	add("7.3", "7.3", "7.3", func(l *layout) { l.types, l.hop, l.bitLabel = types73, hopFlags, 0 })
 	add("7.4", "7.4", "7.4", func(l *layout) { l.hello, l.bitBackup = helloSession, 0x40 })
 	add("7.5", "7.5", "7.5", func(l *layout) {
-		l.routerIDAfi, l.types, l.message32, l.bitSRTE, l.backupCount = true, types75, true, 0x100, true
+		l.routerIDAfi, l.types, l.message32, l.bitSRTE, l.backupCount, l.updateBits = true, types75, true, 0x100, true, true
 	})
 	add("8.0", "8.0", "8.0", func(l *layout) {
 		l.netnsLength, l.bitNHG, l.bitTable, l.bitSRTE, l.bitOpaque = 36, 0x80, 0x100, 0x200, 0x400
@@ -138,8 +142,8 @@ var releases = func() []*release {
 	add("8.1", "8.1", "8.1", same)
 	add("8.2", "8.2.1", "8.2", func(l *layout) { l.registerSafi, l.updateSafi = true, true })
 	add("8.2.2", "8.2", "8.2", func(l *layout) { l.updateMatch = true })
-	add("8.3", "8.3", "8.2", func(l *layout) { l.ifNameLength = 16 })
-	add("8.4", "8.4", "8.2", func(l *layout) { l.rmacByHop = true })
+	add("8.3", "8.3", "8.3", func(l *layout) { l.ifNameLength = 16 })
+	add("8.4", "8.4", "8.3", func(l *layout) { l.rmacByHop = true })
 	add("8.5", "8.5", "8.5", func(l *layout) { l.groupBuckets = true })
 	add("9.0", "9.0", "8.5", func(l *layout) { l.labelType = true })
 	add("9.1", "9.1", "9.1", func(l *layout) { l.v6ForV4, l.ifTxqlen, l.segments = true, true, true })
