@@ -5,11 +5,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 PKGS    := ./...
 # All but the whole agents in namespaces.
-UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$ -e /tests/systemd$$)
+UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$ -e /tests/)
 BENCH   ?= .
 FUZZTIME ?= 60s
 
-.PHONY: all build demo test unit lint race fuzz namespaces gen gen-check bench compare ca deb rpm test-systemd setup clean help
+.PHONY: all build demo test unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench compare ca deb rpm test-systemd setup clean help
 
 all: build
 
@@ -22,7 +22,7 @@ build: ## build the static binaries bin/openr and bin/breeze
 demo: setup build ## four routers in four namespaces: routes, a ping across, then look around yourself
 	./scripts/demo.sh
 
-test: setup lint gen-check race namespaces ## everything that is claimed is tested here
+test: setup lint gen-check race fuzz-once seeds namespaces ## everything that is claimed is tested here
 	@echo "all tests passed"
 
 lint: ## gofmt, go vet, staticcheck
@@ -30,7 +30,7 @@ lint: ## gofmt, go vet, staticcheck
 		if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 	$(GO) vet $(PKGS)
 	$(GO) tool staticcheck $$($(GO) list $(PKGS) | grep -v /thrift/gen/)
-	@for script in scripts/*.sh thrift/generate.sh packaging/*.sh packaging/scripts/*.sh tests/systemd/*.sh; do sh -n $$script || exit 1; done
+	@for script in scripts/*.sh bench/*.sh thrift/generate.sh packaging/*.sh packaging/scripts/*.sh tests/systemd/*.sh; do sh -n $$script || exit 1; done
 
 unit: ## the tests of the packages, without the race detector
 	$(GO) test $(UNITS)
@@ -41,6 +41,21 @@ race: ## the tests of the packages under the race detector
 namespaces: ## whole agents in network namespaces, as built and with the race detector
 	$(GO) test -count=1 -timeout 20m ./tests
 	OPENR_TEST_RACE=1 $(GO) test -count=1 -timeout 20m ./tests
+
+seeds: ## 200 bad nights of a simulated network of 100 nodes
+	./scripts/sim.sh seeds 200
+
+sim: ## networks of up to 1,000 simulated agents: bad nights, growth, a day of churn (half an hour)
+	./scripts/sim.sh seeds 200
+	./scripts/sim.sh thousand
+	./scripts/sim.sh growth
+	./scripts/sim.sh soak
+
+chaos: setup ## ten minutes of random failures in namespaces, with traffic
+	./scripts/chaos.sh 10m
+
+fuzz-once: ## each fuzz target for a fixed number of inputs
+	./scripts/fuzz.sh 1000x
 
 fuzz: ## each fuzz target for a minute, or for FUZZTIME=10s
 	./scripts/fuzz.sh $(FUZZTIME)
@@ -67,7 +82,7 @@ rpm: ## RPM packages for amd64 and arm64, in dist/
 	./packaging/build.sh rpm
 
 test-systemd: setup ## packages and restarts under a real systemd in a container (not part of make test)
-	$(GO) test -count=1 -timeout 20m ./tests/systemd
+	$(GO) test -count=1 -timeout 30m ./tests/systemd
 
 setup: ## install what the other targets need (Debian, as root)
 	@./scripts/setup.sh

@@ -9,7 +9,7 @@ import (
 
 // The floors of the house, from the ground up. A package imports only from floors below its own; see ARCHITECTURE.md.
 var (
-	foundation = []string{"queue", "lsdb", "msg", "monitor", "config", "thrift"}
+	foundation = []string{"queue", "lsdb", "msg", "monitor", "config", "policy", "thrift", "watchdog"}
 	modules    = []string{"configstore", "spark", "linkmonitor", "kvstore", "prefixmanager", "decision", "fib"}
 	above      = []string{"agent", "ctrl", "platform", "web", "cmd", "lab"}
 )

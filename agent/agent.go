@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"openr/config"
 	"openr/configstore"
@@ -24,6 +24,7 @@ import (
 	"openr/spark"
 	"openr/systemd"
 	"openr/thrift/rpc"
+	"openr/watchdog"
 )
 
 // Options are what an agent needs from outside.
@@ -31,6 +32,8 @@ type Options struct {
 	Config  *config.Config // required
 	Log     *zap.Logger    // optional
 	Version string         // optional: shown by the control API
+
+	Surroundings *Surroundings // nil: the network, the kernel and the ports of this machine
 }
 
 // maxMessage is the longest request and answer of the control port, in bytes, and what all requests may take together while
@@ -39,22 +42,34 @@ const maxMessage = 512 << 20
 
 // Agent is one router's routing agent.
 type Agent struct {
+	cfg        *config.Config
 	log        *zap.Logger
 	modules    []module
-	listener   net.Listener
+	listener   *listener // nil: in a simulation
 	server     *rpc.Server
 	fib        fib.Programmer
-	configured func(context.Context) error // nil: what is to be programmed is always there
+	configured func(ctx context.Context, waiting func(what string)) error // nil: what is to be programmed is always there
+	forwarded  func() (packets uint64, known bool)
 	store      *configstore.Store
 	stages     *monitor.Initialization
 	notifier   *systemd.Notifier
+	watchdog   *watchdog.Watchdog
+	ask        asked
+
+	awaited    text          // what configured waits for
+	unfinished nameSet       // modules that run
+	failure    firstError    // why the agent ends by itself
+	aborted    chan error    // see Abort
+	leaving    sync.Mutex    // held from the beginning of DrainAndStop on, unless it comes to nothing
+	left       chan struct{} // closed by DrainAndStop
 }
 
 // module is what runs for as long as the agent does.
 type module struct {
 	name  string
 	run   func(context.Context) error
-	early bool // does not wait until there is something to program
+	early bool                        // does not wait until there is something to program
+	alive func(context.Context) error // returns when the loop of run has come round; nil: it is not watched
 }
 
 // New opens the sockets, makes all modules and joins them. An error names what could not be had; nothing is left open
@@ -69,7 +84,10 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	initialization := monitor.NewInitialization(log, counters)
 	process := monitor.WatchProcess(counters)
 
-	a := &Agent{log: log, stages: initialization}
+	a := &Agent{
+		cfg: cfg, log: log, stages: initialization, forwarded: forwardedPackets,
+		aborted: make(chan error, 1), left: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -104,7 +122,11 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		"fibRouteUpdatesQueue":     {{"prefixManager", programmed}},
 	})
 
-	below, err := newForwarding(cfg, log, counters)
+	outside := o.Surroundings
+	if outside == nil {
+		outside = &Surroundings{}
+	}
+	below, err := outside.forwarding(cfg, log, counters)
 	if err != nil {
 		return nil, err
 	}
@@ -116,15 +138,26 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	if err != nil {
 		return nil, err
 	}
-	address := net.JoinHostPort("::", strconv.Itoa(cfg.CtrlPort))
-	if a.listener, err = rpc.Listen(ctx, address, cfg.IPTOS); err != nil {
-		return nil, err
+	if outside.Serve == nil {
+		address := net.JoinHostPort("::", strconv.Itoa(cfg.CtrlPort))
+		l, err := rpc.Listen(ctx, address, cfg.IPTOS)
+		if err != nil {
+			return nil, err
+		}
+		a.listener = newListener(l)
+	}
+	if outside.Programmer != nil {
+		a.forwarded = func() (uint64, bool) { return 0, false }
+	}
+	dial := outside.Dial
+	if dial == nil {
+		dial = kvstore.DialThrift(kvstore.ThriftOptions{TOS: cfg.IPTOS, TLS: clientTLS, PlaintextFallback: !cfg.TLS.Required()})
 	}
 
 	linkMonitor, err := linkmonitor.New(linkmonitor.Options{
 		Config: cfg, Log: log.Named("linkmonitor"), Counters: counters, Events: events, Init: initialization,
 		Neighbors: neighbors, LinkState: unrest, Interfaces: interfaces, Peers: []*queue.Queue[msg.PeerUpdate]{peers, expectedPeers},
-		KeyRequests: keyRequests, Prefixes: prefixes, Store: a.store,
+		KeyRequests: keyRequests, Prefixes: prefixes, Store: a.store, Links: outside.Links, Carrier: below.carrier,
 	})
 	if err != nil {
 		return nil, err
@@ -132,14 +165,14 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	store, err := kvstore.New(kvstore.Options{
 		Config: cfg, Log: log.Named("kvstore"), Counters: counters, Events: events, Init: initialization,
 		Peers: peers, Requests: keyRequests, Publish: []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest},
-		Dial: kvstore.DialThrift(kvstore.ThriftOptions{TOS: cfg.IPTOS, TLS: clientTLS, PlaintextFallback: !cfg.TLS.Required()}),
+		Dial: dial,
 	})
 	if err != nil {
 		return nil, err
 	}
 	discovery, err := spark.New(spark.Options{
 		Config: cfg, Log: log.Named("spark"), Counters: counters, Init: initialization,
-		Interfaces: interfaces, Neighbors: neighbors,
+		Interfaces: interfaces, Neighbors: neighbors, IO: outside.Packets, Random: outside.Random,
 	})
 	if err != nil {
 		return nil, err
@@ -147,12 +180,11 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	prefixManager := prefixmanager.New(prefixmanager.Options{
 		Config: cfg, Log: log.Named("prefixmanager"), Counters: counters, Init: initialization,
 		Prefixes: prefixes, Programmed: programmed, Publications: ownKeys, KeyRequests: keyRequests, StaticRoutes: staticRoutes,
-		ImportPolicies: importPolicies(cfg),
 	})
 	routeComputation := decision.New(decision.Options{
 		Config: cfg, Log: log.Named("decision"), Counters: counters, Init: initialization,
 		Publications: linkState, Peers: expectedPeers, StaticRoutes: staticRoutes, Routes: routes,
-		Alternates: below.alternates,
+		Alternates: below.alternates, Store: a.store,
 	})
 	forwarding := fib.New(fib.Options{
 		Config: cfg, Log: log.Named("fib"), Counters: counters, Init: initialization,
@@ -161,27 +193,42 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	control := ctrl.New(ctrl.Options{
 		Config: cfg, Log: log.Named("ctrl"), Counters: counters, Events: events, Init: initialization, Version: o.Version,
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
-		ConfigStore: a.store, KeyRequests: keyRequests,
+		ConfigStore: a.store, KeyRequests: keyRequests, Agent: a,
 	})
+	a.ask = asked{kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding}
 	a.server = &rpc.Server{
 		Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters, MaxFrame: maxMessage, MaxReceiving: maxMessage,
 	}
 
-	a.notifier = systemd.New(systemd.Options{Init: initialization, Log: log.Named("systemd"), Counters: counters})
+	a.watchdog = watchdog.New(watchdog.Options{
+		Enable: cfg.Watchdog.Enable, Interval: cfg.Watchdog.Interval, MaxMemory: cfg.Watchdog.MaxMemory << 20,
+		Log: log.Named("watchdog"), Counters: counters,
+	})
+	a.notifier = systemd.New(systemd.Options{
+		Init: initialization, Alive: a.watchdog.Alive, WaitsFor: a.waitsFor, Log: log.Named("systemd"), Counters: counters,
+	})
 
+	serve := module{name: "ctrl", early: true}
+	if outside.Serve != nil {
+		serve.run = func(ctx context.Context) error { return outside.Serve(ctx, a.server.Service) }
+	} else {
+		serve.run = func(ctx context.Context) error { return a.server.Serve(ctx, a.listener) }
+		serve.alive = a.listener.alive
+	}
 	a.modules = []module{
-		{"systemd", a.notifier.Run, true},
-		{"monitor", process.Run, true},
-		{"ctrl", func(ctx context.Context) error { return a.server.Serve(ctx, a.listener) }, true},
-		{"kvstore", store.Run, false},
-		{"prefixmanager", prefixManager.Run, false},
-		{"decision", routeComputation.Run, false},
-		{"fib", forwarding.Run, false},
-		{"spark", discovery.Run, false},
-		{"linkmonitor", linkMonitor.Run, false},
+		{name: "systemd", run: a.notifier.Run, early: true},
+		{name: "watchdog", run: a.watchdog.Run, early: true},
+		{name: "monitor", run: process.Run, early: true},
+		serve,
+		{name: "kvstore", run: store.Run, alive: store.Alive},
+		{name: "prefixmanager", run: prefixManager.Run, alive: prefixManager.Alive},
+		{name: "decision", run: routeComputation.Run, alive: routeComputation.Alive},
+		{name: "fib", run: forwarding.Run, alive: forwarding.Alive},
+		{name: "spark", run: discovery.Run, alive: discovery.Alive},
+		{name: "linkmonitor", run: linkMonitor.Run, alive: linkMonitor.Alive},
 	}
 	if below.redistributed != nil {
-		a.modules = append(a.modules, module{"redistribution", redistribution{below.redistributed, prefixes}.run, false})
+		a.modules = append(a.modules, module{name: "redistribution", run: redistribution{below.redistributed, prefixes}.run})
 	}
 	return a, nil
 }
@@ -211,45 +258,6 @@ func secure(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (se
 		}
 	}
 	return server, client, nil
-}
-
-// importPolicies returns the names of the areas' policies.
-func importPolicies(cfg *config.Config) map[string]string {
-	names := map[string]string{}
-	for _, a := range cfg.Thrift().Areas {
-		if a.ImportPolicyName != nil {
-			names[a.AreaID] = *a.ImportPolicyName
-		}
-	}
-	return names
-}
-
-// Run runs the agent until ctx ends or a module fails. When ctx ends, neighbours are told that this is a restart, and
-// routes, adjacencies and keys are left in place for the next run to take over.
-func (a *Agent) Run(ctx context.Context) error {
-	defer a.close()
-	group, ctx := errgroup.WithContext(ctx)
-	start := func(early bool) {
-		for _, m := range a.modules {
-			if m.early == early {
-				group.Go(func() error { return a.run(ctx, m) })
-			}
-		}
-	}
-	start(true)
-	if a.configured == nil || a.configured(ctx) == nil {
-		a.stages.Reached(monitor.AgentConfigured)
-		start(false)
-	}
-	return group.Wait()
-}
-
-func (a *Agent) run(ctx context.Context, m module) error {
-	if err := m.run(ctx); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%s: %w", m.name, err)
-	}
-	a.log.Debug("stopped", zap.String("module", m.name))
-	return nil
 }
 
 // Initialized returns a channel that is closed when the agent has its routes in place and takes part in forwarding

@@ -20,9 +20,10 @@ import (
 // nothing.
 type forwarding struct {
 	programmer    fib.Programmer
-	configured    func(context.Context) error        // waits until it can be programmed; nil: it always can
-	alternates    bool                               // it has a use for loop-free alternates
-	redistributed *queue.Queue[zebra.Redistribution] // routes of others to advertise; nil: there are none
+	configured    func(ctx context.Context, waiting func(what string)) error // waits until it can be programmed, and says what for; nil: it always can
+	alternates    bool                                                       // it has a use for loop-free alternates
+	carrier       func(ifName string, alive bool)                            // to be told of a carrier that the kernel is slow to tell of; nil: no need
+	redistributed *queue.Queue[zebra.Redistribution]                         // routes of others to advertise; nil: there are none
 }
 
 func newForwarding(cfg *config.Config, log *zap.Logger, counters *monitor.Counters) (f forwarding, err error) {
@@ -30,12 +31,18 @@ func newForwarding(cfg *config.Config, log *zap.Logger, counters *monitor.Counte
 	case cfg.DryRun:
 		f.programmer = fib.DryRun()
 	case cfg.Fib.Netlink:
-		f.alternates = cfg.Fib.FastFailover && cfg.Fib.NexthopObjects
-		f.programmer, err = fibnetlink.New(fibnetlink.Options{
-			Table: cfg.Fib.Table, Protocol: cfg.Fib.Protocol, Metric: cfg.Fib.Metric,
-			MultipathRoutes: !cfg.Fib.NexthopObjects, NoAlternates: !cfg.Fib.FastFailover,
-			Log: log.Named("netlink"), Counters: counters,
-		})
+		o := fibnetlink.Options{
+			Table: cfg.Fib.Table, Protocol: cfg.Fib.Protocol, Metric: cfg.Fib.Metric, MultipathRoutes: !cfg.Fib.NexthopObjects,
+			Standing: cfg.Fib.StandingFrom, Log: log.Named("netlink"), Counters: counters,
+		}
+		if cfg.Fib.FastFailover {
+			o.Standing = 1
+		}
+		var p *fibnetlink.Programmer
+		if p, err = fibnetlink.New(o); err != nil {
+			return f, err
+		}
+		f.programmer, f.alternates, f.carrier = p, p.Abilities().Backup, p.Link
 	case cfg.Fib.Zebra.Enable:
 		z := cfg.Fib.Zebra
 		o := zebra.Options{
@@ -62,7 +69,7 @@ func newForwarding(cfg *config.Config, log *zap.Logger, counters *monitor.Counte
 			return f, fmt.Errorf("fib_port: %w", err)
 		}
 		f.programmer = p
-		f.configured = func(ctx context.Context) error { return p.Wait(ctx, nil) }
+		f.configured = p.Wait
 	}
 	return f, err
 }

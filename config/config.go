@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"openr/policy"
 	"openr/thrift/gen/openrconfig"
 )
 
@@ -44,7 +45,9 @@ type Config struct {
 	LinkMonitor LinkMonitor `key:"link_monitor_config"`
 	Decision    Decision    `key:"decision_config"`
 	Fib         Fib
-	Monitor     Monitor `key:"monitor_config"`
+	Monitor     Monitor       `key:"monitor_config"`
+	Limits      KvStoreLimits `key:"kvstore_limits"`
+	Watchdog    Watchdog
 	TLS         TLS
 
 	rest *openrconfig.OpenrConfig // the file with what the agent accepts but does not use yet; nil: defaults
@@ -57,6 +60,7 @@ type Area struct {
 	IncludeInterfaces     Match  `key:"include_interface_regexes"`      // where to look for neighbours; empty: nowhere
 	ExcludeInterfaces     Match  `key:"exclude_interface_regexes"`      // wins over include
 	RedistributeInterface Match  `key:"redistribute_interface_regexes"` // whose addresses to advertise
+	ImportPolicy          string `key:"import_policy_name"`             // of area_policies, for all that this node advertises to the area; empty: none
 }
 
 // Discovers reports whether neighbours are to be looked for on the interface.
@@ -97,6 +101,18 @@ type KvStore struct {
 	SelfAdjTimeout     time.Duration `key:"self_adjacency_timeout_ms" range:"1.."`
 }
 
+// KvStoreLimits is kvstore_limits, an extension: what others may put into the store. The defaults leave a network of 10,000
+// nodes with 10 prefixes each an order of magnitude of room. Updates of keys that are there, own keys, and what local clients
+// do are bounded only by what the store may hold in all, if at all.
+type KvStoreLimits struct {
+	MaxKeys      int `key:"max_keys" range:"1.."`             // in all areas; default 2,000,000
+	MaxMB        int `key:"max_mb" range:"1..1048576"`        // MiB of keys, originators, values and 152 bytes for each, in all areas; default 1024
+	PeerMaxKeys  int `key:"peer_max_keys" range:"1.."`        // of MaxKeys, those that came over one link; default 1,000,000
+	PeerMaxMB    int `key:"peer_max_mb" range:"1..1048576"`   // of MaxMB, what came over one link; default 512
+	PeerKeysPerS int `key:"peer_keys_per_second" range:"1.."` // values that neighbours on one link may flood on average; default 10,000
+	PeerBurst    int `key:"peer_keys_burst" range:"1.."`      // how many they may flood at once after a quiet time; default 1,000,000
+}
+
 // LinkMonitor is link_monitor_config.
 type LinkMonitor struct {
 	FlapInitialBackoff time.Duration  `key:"linkflap_initial_backoff_ms" range:"0.."`
@@ -129,7 +145,8 @@ type Fib struct {
 	Protocol         int           `key:"netlink_fib.route_protocol" range:"17..253"`     // extension: rtm_protocol of our routes; default 99
 	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
 	NexthopObjects   bool          `key:"netlink_fib.nexthop_objects"`                    // extension: let routes with the same next hops share them, where the kernel can; default true
-	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: loop-free alternates (RFC 5286) stand by in the kernel for destinations with one way only
+	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: alternates stand by in the kernel for all destinations with one way: StandingFrom is 1
+	StandingFrom     int           `key:"netlink_fib.standing_alternates" range:"0.."`    // extension: from how many routes with the same single way on alternates stand by in the kernel; 0: never; default 1000
 	Zebra            Zebra
 }
 
@@ -144,6 +161,14 @@ type Zebra struct {
 	Tag          int           `key:"zebra_fib.tag" range:"0..4294967295"`
 	StaleTime    time.Duration `key:"zebra_fib.stale_time_s" range:"0.."` // for how long zebra keeps the routes when the agent stops; default 120
 	Redistribute []string      `key:"zebra_fib.redistribute"`             // FRR's route types whose routes this node advertises
+}
+
+// Watchdog is when the agent ends itself, to be started again.
+type Watchdog struct {
+	Enable        bool          `key:"enable_watchdog"`                              // as in Open/R only if the file says so
+	Interval      time.Duration `key:"watchdog_config.interval_s" range:"1.."`       // between looks
+	ModuleTimeout time.Duration `key:"watchdog_config.thread_timeout_s" range:"1.."` // for how long a module's loop may not come round
+	MaxMemory     int64         `key:"watchdog_config.max_memory_mb" range:"1.."`    // MiB of resident memory that the process may have for longer than ten minutes
 }
 
 // TLS is how connections to the control port are secured: thrift_server for those that others make, thrift_client for those
@@ -195,10 +220,24 @@ type OriginatedPrefix struct {
 	PathPreference      int32        `key:"path_preference"`                       // larger wins; default 0
 	SourcePreference    int32        `key:"source_preference"`                     // compared after PathPreference; default 0
 	Tags                []string     `key:"tags"`                                  // sorted
-	AreaStack           []string     `key:"area_stack"`                            // without effect, as in Open/R
-	MinNexthop          int64        `key:"minNexthop" range:"0.."`                // without effect, as in Open/R
+	AreaStack           []string     `key:"area_stack"`                            // areas to which the prefix is not advertised
+	MinNexthop          int64        `key:"minNexthop" range:"0.."`                // next hops without which others do not use the prefix; 0: no condition
 	MinSupportingRoutes int          `key:"minimum_supporting_routes" range:"0.."` // advertise only while so many more specific routes are programmed
 	InstallToFib        bool         `key:"install_to_fib"`                        // also install a blackhole route for the prefix
+	OriginationPolicy   string       `key:"origination_policy"`                    // of area_policies; empty: none
+
+	// Carried on; nobody has acted on them since Open/R dropped them in 2024.
+	ForwardingType      openrconfig.PrefixForwardingType      `key:"forwardingType"`
+	ForwardingAlgorithm openrconfig.PrefixForwardingAlgorithm `key:"forwardingAlgorithm"`
+}
+
+// Policies returns the route policies of area_policies, ready for use.
+func (c *Config) Policies() *policy.Policies {
+	if c.rest == nil {
+		return nil
+	}
+	p, _ := policy.Compile(c.rest.AreaPolicies) // what is wrong was found when the file was read
+	return p
 }
 
 // AreaIDs returns the ids of all areas in the order of the file.

@@ -33,6 +33,7 @@ func TestDefaults(t *testing.T) {
 		V4OverV6NextHop: true, IPTOS: 192, CtrlPort: 2018, BestRouteSelection: true,
 		SoftDrain: true, SoftDrainIncrement: 100, StorePath: "/tmp/openr_persistent_config_store.bin", AdjHold: 4 * time.Second,
 		SkipDAD: true,
+		Limits:  KvStoreLimits{MaxKeys: 2000000, MaxMB: 1024, PeerMaxKeys: 1000000, PeerMaxMB: 512, PeerKeysPerS: 10000, PeerBurst: 1000000},
 		Spark: Spark{
 			Port: 6666, HelloTime: 20 * time.Second, FastInitHello: 500 * time.Millisecond, KeepAlive: 2 * time.Second,
 			HoldTime: 30 * time.Second, GracefulRestart: 30 * time.Second, MinDiscovery: 2 * time.Second, MaxDiscovery: 15 * time.Second,
@@ -47,11 +48,12 @@ func TestDefaults(t *testing.T) {
 		},
 		Decision: Decision{DebounceMin: 10 * time.Millisecond, DebounceMax: 250 * time.Millisecond, UnblockInitialRoutes: 2 * time.Minute},
 		Fib: Fib{
-			RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10, NexthopObjects: true,
+			RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10, NexthopObjects: true, StandingFrom: 1000,
 			Zebra: Zebra{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTime: 2 * time.Minute},
 		},
-		Monitor: Monitor{MaxEventLog: 100},
-		TLS:     TLS{VerifyClient: VerifyClientNever},
+		Monitor:  Monitor{MaxEventLog: 100},
+		Watchdog: Watchdog{Interval: 20 * time.Second, ModuleTimeout: 5 * time.Minute, MaxMemory: 800},
+		TLS:      TLS{VerifyClient: VerifyClientNever},
 	}
 	got := Default("leaf1.example:1")
 	got.rest = nil

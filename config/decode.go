@@ -72,7 +72,7 @@ func (d *decoder) member(at string, m member, v reflect.Value) {
 	d.value(at, m.value, v)
 	p := pattern(at)
 	above := p[:max(0, strings.LastIndexByte(p, '.'))]
-	if !covered[p] && (covered[above] || above == "") && !d.bad[at] && !sameSetting(before, v) {
+	if !covered[p] && p != "area_policies" && (covered[above] || above == "") && !d.bad[at] && !sameSetting(before, v) {
 		text := "accepted, not yet acted upon"
 		if note := notes[p]; note != "" {
 			text = note

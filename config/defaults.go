@@ -34,6 +34,7 @@ func newFile() *file {
 	f := &file{OpenrConfig: fresh(reflect.TypeFor[openrconfig.OpenrConfig]()).Interface().(*openrconfig.OpenrConfig)}
 	f.NetlinkFib = fresh(reflect.TypeFor[netlinkFib]()).Interface().(*netlinkFib)
 	f.ZebraFib = fresh(reflect.TypeFor[zebraFib]()).Interface().(*zebraFib)
+	f.KvStore = fresh(reflect.TypeFor[kvStoreLimit]()).Interface().(*kvStoreLimit)
 	f.NetlinkLinks = fresh(reflect.TypeFor[netlinkLinks]()).Interface().(*netlinkLinks)
 	f.V4OverV6Nexthop = new(true)
 	f.IPTos = new(int32(192)) // DSCP 48, CS6: network control (RFC 4594)
@@ -50,6 +51,9 @@ func (f *file) complete() {
 	}
 	if f.ThriftServer.VerifyClientType == nil {
 		f.ThriftServer.VerifyClientType = new(openrconfig.VerifyClientType_DO_NOT_REQUEST)
+	}
+	if f.WatchdogConfig == nil {
+		f.WatchdogConfig = openrconfig.NewWatchdogConfig()
 	}
 	for _, a := range f.Areas {
 		if len(a.NeighborRegexes) == 0 {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"openr/thrift/gen/openrconfig"
+
 	"pgregory.net/rapid"
 )
 
@@ -76,7 +78,7 @@ func drawConfig(t *rapid.T) *Config {
 		Fib: Fib{
 			RouteDeleteDelay: millis("delete", 0, 1000), Netlink: flag("netlink"), Port: num("fib port", 0, 65535),
 			Table: num("table", 1, 1<<32-1), Protocol: num("protocol", 17, 253), Metric: num("metric", 1, 1<<32-1),
-			NexthopObjects: flag("objects"), FastFailover: flag("failover"),
+			NexthopObjects: flag("objects"), FastFailover: flag("failover"), StandingFrom: num("standing", 0, 1<<31-1),
 			Zebra: Zebra{
 				Socket: rapid.String().Draw(t, "socket"), Release: rapid.String().Draw(t, "release"), RouteType: rapid.String().Draw(t, "type"),
 				Instance: num("instance", 0, 65535), Distance: num("distance", 0, 255), Tag: num("tag", 0, 1<<32-1),
@@ -85,6 +87,13 @@ func drawConfig(t *rapid.T) *Config {
 		},
 		Monitor:   Monitor{MaxEventLog: num("events", 0, 1<<31-1)},
 		RibPolicy: flag("rib policy"),
+		Limits: KvStoreLimits{
+			MaxKeys: num("keys", 1, 1<<40), MaxMB: num("MB", 1, 1<<20), PeerMaxKeys: num("peer keys", 1, 1<<40), PeerMaxMB: num("peer MB", 1, 1<<20),
+			PeerKeysPerS: num("peer rate", 1, 1<<40), PeerBurst: num("peer burst", 1, 1<<40),
+		},
+		Watchdog: Watchdog{
+			Enable: flag("watchdog"), Interval: seconds("looks", 1, 1000), ModuleTimeout: seconds("module", 1, 1<<31-1), MaxMemory: int64(num("memory", 1, 1<<31-1)),
+		},
 		TLS: TLS{
 			AcceptablePeers: rapid.String().Draw(t, "peers"), TicketSeeds: rapid.String().Draw(t, "seeds"),
 			VerifyClient: VerifyClient(num("verify client", 0, 2)), VerifyServer: VerifyServer(num("verify server", 0, 1)),
@@ -132,6 +141,8 @@ func drawConfig(t *rapid.T) *Config {
 			PathPreference: rapid.Int32().Draw(t, "path"), SourcePreference: rapid.Int32().Draw(t, "source"),
 			Tags: texts("tags"), AreaStack: texts("stack"), MinNexthop: rapid.Int64Min(0).Draw(t, "next hops"),
 			MinSupportingRoutes: num("supporting", 0, 1<<15-1), InstallToFib: flag("install"),
+			ForwardingType:      openrconfig.PrefixForwardingType(num("forwarding", 0, 1)),
+			ForwardingAlgorithm: openrconfig.PrefixForwardingAlgorithm(num("algorithm", 0, 1)),
 		})
 	}
 	return c

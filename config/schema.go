@@ -20,6 +20,7 @@ type file struct {
 	NetlinkFib   *netlinkFib   `json:"netlink_fib"`
 	NetlinkLinks *netlinkLinks `json:"netlink_links"`
 	ZebraFib     *zebraFib     `json:"zebra_fib"`
+	KvStore      *kvStoreLimit `json:"kvstore_limits"`
 }
 
 // netlinkFib is our own section of the file: how routes are marked in the Linux kernel.
@@ -29,6 +30,7 @@ type netlinkFib struct {
 	RouteMetric    int64 `json:"route_metric"`
 	NexthopObjects bool  `json:"nexthop_objects"`
 	FastFailover   bool  `json:"fast_failover"`
+	StandingFrom   int64 `json:"standing_alternates"`
 }
 
 // zebraFib is our own section of the file: how routes are programmed through FRR's zebra.
@@ -44,6 +46,16 @@ type zebraFib struct {
 	Redistribute []string `json:"redistribute"`
 }
 
+// kvStoreLimit is our own section of the file: what others may put into the store.
+type kvStoreLimit struct {
+	MaxKeys      int64 `json:"max_keys"`
+	MaxMB        int64 `json:"max_mb"`
+	PeerMaxKeys  int64 `json:"peer_max_keys"`
+	PeerMaxMB    int64 `json:"peer_max_mb"`
+	PeerKeysPerS int64 `json:"peer_keys_per_second"`
+	PeerBurst    int64 `json:"peer_keys_burst"`
+}
+
 // netlinkLinks is our own section of the file: how interfaces of the Linux kernel are handled.
 type netlinkLinks struct {
 	SkipDAD bool `json:"skip_duplicate_address_detection"`
@@ -57,10 +69,13 @@ var constructors = constructorsOf(
 	openrconfig.NewMemoryProfilingConfig, openrconfig.NewOriginatedPrefix, openrconfig.NewAreaConfig,
 	openrconfig.NewFabricConfig, vipservice.NewVipServiceConfig,
 	func() *netlinkFib {
-		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true}
+		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true, StandingFrom: 1000}
 	},
 	func() *zebraFib {
 		return &zebraFib{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTimeS: 120}
+	},
+	func() *kvStoreLimit {
+		return &kvStoreLimit{MaxKeys: 2000000, MaxMB: 1024, PeerMaxKeys: 1000000, PeerMaxMB: 512, PeerKeysPerS: 10000, PeerBurst: 1000000}
 	},
 	func() *netlinkLinks { return &netlinkLinks{SkipDAD: true} },
 )

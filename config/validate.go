@@ -1,6 +1,7 @@
 package config
 
 import (
+	"openr/policy"
 	"openr/thrift/gen/openrconfig"
 
 	"fmt"
@@ -46,6 +47,7 @@ func (d *decoder) config(f *file) *Config {
 	d.checkNode(c)
 	d.checkAreas(f)
 	d.checkPrefixes(c)
+	d.checkPolicies(f)
 	d.checkMetrics(c)
 	d.checkSections(f)
 	return c
@@ -144,17 +146,7 @@ func (d *decoder) checkAreas(f *file) {
 		if len(a.IncludeInterfaceRegexes) == 0 && d.at[path] != nil {
 			d.warn(d.place(path), join(path, "include_interface_regexes"), `empty: no neighbour will be looked for in this area; for all interfaces say [".*"]`)
 		}
-		if a.ImportPolicyName != nil && !f.hasPolicy(*a.ImportPolicyName) {
-			d.refuseAs(join(path, "import_policy_name"), "the name of a policy in area_policies.filters.routePropagationPolicy.objects")
-		}
 	}
-}
-
-func (f *file) hasPolicy(name string) bool {
-	if f.AreaPolicies == nil || f.AreaPolicies.Filters == nil || f.AreaPolicies.Filters.RoutePropagationPolicy == nil {
-		return false
-	}
-	return f.AreaPolicies.Filters.RoutePropagationPolicy.Objects[name] != nil
 }
 
 // checkPrefixes also brings tags into order and drops what is given twice.
@@ -173,6 +165,31 @@ func (d *decoder) checkPrefixes(c *Config) {
 	c.OriginatedPrefixes = kept
 }
 
+// checkPolicies checks the route policies, and that those exist that are to be applied.
+func (d *decoder) checkPolicies(f *file) {
+	policies, mistakes := policy.Compile(f.AreaPolicies)
+	for _, m := range mistakes {
+		d.refuseAs(join("area_policies", m.Path), m.Want)
+	}
+	for i, a := range f.Areas {
+		if a.ImportPolicyName != nil && policies.Propagation(*a.ImportPolicyName) == nil {
+			d.refuseAs(fmt.Sprintf("areas[%d].import_policy_name", i), "the name of a policy in area_policies.filters.routePropagationPolicy.objects")
+		}
+	}
+	for i, p := range f.OriginatedPrefixes {
+		path := fmt.Sprintf("originated_prefixes[%d]", i)
+		if name := p.OriginationPolicy; name != nil && *name != "" && policies.Origination(*name) == nil {
+			d.refuseAs(join(path, "origination_policy"), "the name of a policy in area_policies.filters.routeOriginationPolicy.objects")
+		}
+		if p.ForwardingType != openrconfig.PrefixForwardingType_IP {
+			d.warn(d.place(join(path, "forwardingType")), join(path, "forwardingType"), "%v is advertised and has no effect: since 2024 Open/R forwards IP only", p.ForwardingType)
+		}
+		if p.ForwardingAlgorithm != openrconfig.PrefixForwardingAlgorithm_SP_ECMP {
+			d.warn(d.place(join(path, "forwardingAlgorithm")), join(path, "forwardingAlgorithm"), "%v is advertised and has no effect: since 2024 Open/R uses all shortest paths, SP_ECMP", p.ForwardingAlgorithm)
+		}
+	}
+}
+
 func (d *decoder) checkMetrics(c *Config) {
 	for i, m := range c.LinkMonitor.StaticMetrics {
 		path := fmt.Sprintf("link_monitor_config.static_interface_metrics[%d]", i)
@@ -184,7 +201,7 @@ func (d *decoder) checkMetrics(c *Config) {
 
 // checkSections checks what must be there if something is switched on.
 func (d *decoder) checkSections(f *file) {
-	if isTrue(f.EnableWatchdog) && f.WatchdogConfig == nil {
+	if isTrue(f.EnableWatchdog) && d.at["watchdog_config"] == nil {
 		d.refuseAs("enable_watchdog", "false, or a section watchdog_config")
 	}
 	if isTrue(f.EnableVipService) && f.VipServiceConfig == nil {

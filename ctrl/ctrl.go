@@ -13,6 +13,7 @@ import (
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
+	"openr/thrift/gen/openragent"
 	"openr/thrift/gen/openrctrl"
 )
 
@@ -32,6 +33,7 @@ type Options struct {
 	Fib           Fib
 	PrefixManager PrefixManager
 	ConfigStore   ConfigStore // nil: the methods for configuration keys fail
+	Agent         Agent       // nil: there is none beside the modules
 
 	KeyRequests *queue.Queue[msg.KeyRequests] // ctrl -> kvstore: keys that clients have this node originate
 }
@@ -47,7 +49,7 @@ type Ctrl struct {
 	options map[string]string
 }
 
-var _ openrctrl.OpenrCtrl = (*Ctrl)(nil) // every method of every service
+var _ openragent.OpenrAgent = (*Ctrl)(nil) // every method of every service
 
 // New returns the service. It runs nothing by itself: serve its Service with package rpc.
 func New(o Options) *Ctrl {

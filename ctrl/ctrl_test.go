@@ -422,6 +422,13 @@ func TestOwnPrefixes(t *testing.T) {
 	if with, err := c.GetAdvertisedRoutesWithOriginationPolicy(ctx, 0, nil); err != nil || with == nil || len(with) != 0 {
 		t.Errorf("%v %v", with, err)
 	}
+	m.prefix.InArea = map[string][]prefixmanager.AreaRoute{"": {{Entry: entry("10.0.0.0/8", lsdb.PrefixConfig), HitPolicy: "P"}}}
+	if with, err := c.GetAdvertisedRoutesWithOriginationPolicy(ctx, 1, nil); err != nil || len(with) != 1 || with[0].GetHitPolicy() != "P" {
+		t.Errorf("%v %v", with, err)
+	}
+	if with, err := c.GetAdvertisedRoutesWithOriginationPolicy(ctx, 1, &openrctrl.AdvertisedRouteFilter{PrefixType: &kind}); err != nil || len(with) != 0 {
+		t.Errorf("%v %v", with, err)
+	}
 }
 
 func TestAModuleThatDoesNotAnswer(t *testing.T) {

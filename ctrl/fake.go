@@ -47,7 +47,8 @@ type (
 		Orders []string // what the setters were told, as in "interface metric eth0 5"
 		Err    error
 	}
-	// FakeDecision has fixed routes by node and adjacencies by area. It keeps the policy that it is given.
+	// FakeDecision has fixed routes by node and adjacencies by area. It keeps the policy and the question that
+	// it is given.
 	FakeDecision struct {
 		Routes   map[string][]msg.Route
 		Adj      map[string][]lsdb.AdjacencyDatabase
@@ -55,6 +56,9 @@ type (
 		Drain    map[string]decision.DrainState // by node
 		Policy   *decision.RibPolicy
 		Err      error
+
+		WhatIfAnswer decision.WhatIfAnswer
+		Question     decision.WhatIf // the last one
 	}
 	// FakeFib has fixed routes.
 	FakeFib struct {
@@ -66,7 +70,7 @@ type (
 	// FakePrefixManager has fixed prefixes.
 	FakePrefixManager struct {
 		All      []prefixmanager.Advertised
-		InArea   map[string][]prefixmanager.AreaRoute
+		InArea   map[string][]prefixmanager.AreaRoute // by area; what origination policies are shown for is under ""
 		Prefixes []prefixmanager.OriginatedStatus
 		Orders   []string // what it was told, as in "advertise [10.0.0.0/8]"
 		Err      error
@@ -272,6 +276,12 @@ func (f *FakeDecision) ClearRibPolicy(context.Context) error {
 	return f.Err
 }
 
+// WhatIf implements Decision.
+func (f *FakeDecision) WhatIf(_ context.Context, q decision.WhatIf) (decision.WhatIfAnswer, error) {
+	f.Question = q
+	return f.WhatIfAnswer, f.Err
+}
+
 // Subscribe implements Fib.
 func (f *FakeFib) Subscribe(ctx context.Context) ([]fib.RouteStatus, *fib.Subscription, error) {
 	if f.Err != nil || f.Real == nil {
@@ -286,6 +296,11 @@ func (f *FakeFib) Perf(context.Context) ([][]lsdb.PerfEvent, error) { return f.C
 // AreaRoutes implements PrefixManager, whatever the stage.
 func (f *FakePrefixManager) AreaRoutes(_ context.Context, area string, _ prefixmanager.Stage) ([]prefixmanager.AreaRoute, error) {
 	return f.InArea[area], f.Err
+}
+
+// OriginationRoutes implements PrefixManager, whatever the stage.
+func (f *FakePrefixManager) OriginationRoutes(context.Context, prefixmanager.Stage) ([]prefixmanager.AreaRoute, error) {
+	return f.InArea[""], f.Err
 }
 
 // Originated implements PrefixManager.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/apache/thrift/lib/go/thrift"
+
 	"openr/kvstore"
 	"openr/lsdb"
 	"openr/msg"
@@ -67,21 +69,41 @@ func (c *Ctrl) GetKvStoreHashFiltered(ctx context.Context, filter *wire.KeyDumpP
 
 // GetKvStoreHashFilteredArea dumps an area without values. Of the filter only the keys count.
 func (c *Ctrl) GetKvStoreHashFilteredArea(ctx context.Context, filter *wire.KeyDumpParams, area string) (*wire.Publication, error) {
-	p := kvstore.DumpParamsFromThrift(filter)
-	return c.dump(ctx, area, kvstore.DumpParams{Keys: p.Keys, SenderID: p.SenderID, DoNotPublishValue: true})
+	return c.dump(ctx, area, kvstore.DumpParamsFromThrift(filter).HashesOnly())
 }
 
 func (c *Ctrl) dump(ctx context.Context, area string, p kvstore.DumpParams) (*wire.Publication, error) {
-	if err := checkFilter(p); err != nil {
-		return nil, kvError(err)
-	}
-	answer, err := askFor(ctx, "kvstore", dumpPatience, func(ctx context.Context) (kvstore.SyncAnswer, error) {
-		return c.KvStore.Dump(ctx, area, p)
-	})
+	answer, err := c.dumpArea(ctx, area, p)
 	if err != nil {
 		return nil, kvError(err)
 	}
 	return kvstore.PublicationToThrift(answer), nil
+}
+
+func (c *Ctrl) dumpArea(ctx context.Context, area string, p kvstore.DumpParams) (kvstore.SyncAnswer, error) {
+	if err := checkFilter(p); err != nil {
+		return kvstore.SyncAnswer{}, err
+	}
+	return askFor(ctx, "kvstore", dumpPatience, func(ctx context.Context) (kvstore.SyncAnswer, error) {
+		return c.KvStore.Dump(ctx, area, p)
+	})
+}
+
+// bulk returns the methods that carry many keys, to be run instead of the generated ones, which do the same more slowly.
+func (c *Ctrl) bulk() map[string]thrift.TProcessorFunction {
+	return kvstore.Bulk{
+		Set:  c.setKeys,
+		Dump: c.dumpArea,
+		DumpHashes: func(ctx context.Context, area string, p kvstore.DumpParams) (kvstore.SyncAnswer, error) {
+			return c.dumpArea(ctx, area, p.HashesOnly())
+		},
+	}.Functions()
+}
+
+func (c *Ctrl) setKeys(ctx context.Context, area string, set kvstore.KeySet) (map[string]kvstore.NoMergeReason, error) {
+	return ask(ctx, "kvstore", func(ctx context.Context) (map[string]kvstore.NoMergeReason, error) {
+		return c.KvStore.Set(ctx, area, set)
+	})
 }
 
 // SetKvStoreKeyVals merges values into an area: from peers by flooding, or from clients.
@@ -95,9 +117,7 @@ func (c *Ctrl) SetKvStoreKeyValues(ctx context.Context, params *wire.KeySetParam
 	if params == nil {
 		return nil, kvError(errMissing("setParams"))
 	}
-	reasons, err := ask(ctx, "kvstore", func(ctx context.Context) (map[string]kvstore.NoMergeReason, error) {
-		return c.KvStore.Set(ctx, area, kvstore.KeySetFromThrift(params))
-	})
+	reasons, err := c.setKeys(ctx, area, kvstore.KeySetFromThrift(params))
 	if err != nil {
 		return nil, kvError(err)
 	}

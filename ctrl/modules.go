@@ -52,6 +52,7 @@ type Decision interface {
 	SetRibPolicy(ctx context.Context, p decision.RibPolicy) error
 	RibPolicy(ctx context.Context) (decision.RibPolicy, error)
 	ClearRibPolicy(ctx context.Context) error
+	WhatIf(ctx context.Context, q decision.WhatIf) (decision.WhatIfAnswer, error)
 }
 
 // Fib is what ctrl asks of package fib.
@@ -65,6 +66,7 @@ type Fib interface {
 type PrefixManager interface {
 	Advertised(ctx context.Context) ([]prefixmanager.Advertised, error)
 	AreaRoutes(ctx context.Context, area string, stage prefixmanager.Stage) ([]prefixmanager.AreaRoute, error)
+	OriginationRoutes(ctx context.Context, stage prefixmanager.Stage) ([]prefixmanager.AreaRoute, error)
 	Originated(ctx context.Context) ([]prefixmanager.OriginatedStatus, error)
 	Advertise(ctx context.Context, entries []lsdb.PrefixEntry) error
 	Withdraw(ctx context.Context, entries []lsdb.PrefixEntry) error

@@ -97,6 +97,10 @@ func (c *Ctrl) GetAreaAdvertisedRoutesFiltered(ctx context.Context, area string,
 	if err != nil {
 		return nil, openrError(err)
 	}
+	return areaRoutesThrift(routes, want), nil
+}
+
+func areaRoutesThrift(routes []prefixmanager.AreaRoute, want func(lsdb.PrefixEntry) bool) []*openrctrl.AdvertisedRoute {
 	out := []*openrctrl.AdvertisedRoute{}
 	for _, r := range routes {
 		if !want(r.Entry) {
@@ -108,7 +112,7 @@ func (c *Ctrl) GetAreaAdvertisedRoutesFiltered(ctx context.Context, area string,
 		}
 		out = append(out, t)
 	}
-	return out, nil
+	return out
 }
 
 // routeFilter returns which entries a filter lets through.
@@ -125,11 +129,20 @@ func routeFilter(filter *openrctrl.AdvertisedRouteFilter) (func(lsdb.PrefixEntry
 	}, nil
 }
 
-// GetAdvertisedRoutesWithOriginationPolicy returns nothing: no origination policies are in force, so none has let a prefix
-// through or kept it back.
-func (c *Ctrl) GetAdvertisedRoutesWithOriginationPolicy(_ context.Context, _ openrctrl.RouteFilterType, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRoute, error) {
-	_, err := routeFilter(filter)
-	return []*openrctrl.AdvertisedRoute{}, openrError(err)
+// GetAdvertisedRoutesWithOriginationPolicy returns the prefixes of the configuration that have an origination policy and
+// enough supporting routes: before or after their policies, or those that are rejected.
+func (c *Ctrl) GetAdvertisedRoutesWithOriginationPolicy(ctx context.Context, kind openrctrl.RouteFilterType, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRoute, error) {
+	want, err := routeFilter(filter)
+	if err != nil {
+		return nil, openrError(err)
+	}
+	routes, err := ask(ctx, "prefixmanager", func(ctx context.Context) ([]prefixmanager.AreaRoute, error) {
+		return c.PrefixManager.OriginationRoutes(ctx, prefixmanager.Stage(kind))
+	})
+	if err != nil {
+		return nil, openrError(err)
+	}
+	return areaRoutesThrift(routes, want), nil
 }
 
 // AdvertisePrefixes has this node advertise prefixes, besides what else it advertises, in all areas: all of them, or if one
@@ -204,6 +217,10 @@ func originatedThrift(p config.OriginatedPrefix) *openrconfig.OriginatedPrefix {
 	t := openrconfig.NewOriginatedPrefix()
 	t.Prefix, t.MinimumSupportingRoutes = p.Prefix.String(), int16(min(p.MinSupportingRoutes, math.MaxInt16))
 	t.InstallToFib, t.PathPreference, t.SourcePreference = &p.InstallToFib, &p.PathPreference, &p.SourcePreference
+	t.ForwardingType, t.ForwardingAlgorithm = p.ForwardingType, p.ForwardingAlgorithm
+	if p.OriginationPolicy != "" {
+		t.OriginationPolicy = &p.OriginationPolicy
+	}
 	if len(p.Tags) > 0 {
 		t.Tags = p.Tags
 	}

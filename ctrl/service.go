@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/kvstore"
-	"openr/thrift/gen/openrctrl"
+	"openr/thrift/gen/openragent"
 	"openr/thrift/gen/openrctrlcpp"
 	"openr/thrift/invoke"
 )
@@ -22,7 +22,10 @@ var dumps = []string{"getKvStoreKeyValsFiltered", "getKvStoreKeyValsFilteredArea
 
 // Service returns the service as package rpc serves it.
 func (c *Ctrl) Service() *invoke.Service {
-	p := openrctrl.NewOpenrCtrlProcessor(c)
+	p := openragent.NewOpenrAgentProcessor(c)
+	for name, f := range c.bulk() {
+		p.AddToProcessorMap(name, f)
+	}
 	for _, name := range dumps {
 		p.AddToProcessorMap(name, kvstore.HoldDumps(name, p.ProcessorMap()[name]))
 	}

@@ -116,19 +116,26 @@ func (c *core) drainState(node string) (state DrainState) {
 	return state
 }
 
-// SetRibPolicy puts a policy in force in place of the one before, if any, and has all routes follow it at once. It is not
-// kept over a restart. The caller must not change p's contents afterwards. It fails, and changes nothing, if policies are
+// SetRibPolicy puts a policy in force in place of the one before, if any, and has all routes follow it at once. After a
+// restart it is in force again for what is left of its time; if it could not be stored, the error is ErrNotStored, and it
+// is in force nevertheless. The caller must not change p's contents afterwards. It fails, and changes nothing, if policies are
 // not enabled (ErrRibPolicyDisabled) or p is not complete: it lacks statements or its TTL is not positive, or a statement
 // lacks an action or has neither prefixes nor tags.
 func (d *Decision) SetRibPolicy(ctx context.Context, p RibPolicy) error {
 	if !d.Config.RibPolicy {
 		return ErrRibPolicyDisabled
 	}
-	policy, err := newRibPolicy(p, time.Now())
+	d.policyMu.Lock()
+	defer d.policyMu.Unlock()
+	now := time.Now()
+	policy, err := newRibPolicy(p, now)
 	if err != nil {
 		return err
 	}
-	return d.calls.Do(ctx, func() { d.core.setPolicy(policy, "RIB_POLICY_UPDATE", time.Now()) })
+	if err := d.calls.Do(ctx, func() { d.core.setPolicy(policy, "RIB_POLICY_UPDATE", time.Now()) }); err != nil {
+		return err
+	}
+	return d.keepPolicy(&p, now)
 }
 
 // RibPolicy returns the policy in force and in its TTL what is left of it; ErrNoRibPolicy if there is none. The caller must
@@ -146,16 +153,22 @@ func (d *Decision) RibPolicy(ctx context.Context) (RibPolicy, error) {
 	return RibPolicy{}, ErrNoRibPolicy
 }
 
-// ClearRibPolicy ends the policy in force at once. It is an error if there is none.
+// ClearRibPolicy ends the policy in force at once, and for good; if the store could not be told, the error is ErrNotStored.
+// It is an error if there is none.
 func (d *Decision) ClearRibPolicy(ctx context.Context) error {
+	d.policyMu.Lock()
+	defer d.policyMu.Unlock()
 	had := false
 	err := d.calls.Do(ctx, func() {
 		if had = d.core.policy != nil; had {
 			d.core.setPolicy(nil, "RIB_POLICY_CLEARED", time.Now())
 		}
 	})
-	if err == nil && !had {
+	switch {
+	case err != nil:
+		return err
+	case !had:
 		return errNothingToClear
 	}
-	return err
+	return d.keepPolicy(nil, time.Now())
 }

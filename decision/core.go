@@ -2,6 +2,7 @@ package decision
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -21,39 +22,55 @@ type core struct {
 	myAreas []string // of the configuration
 	perf    bool     // keep time stamps
 
-	areas    map[string]*linkState // by area, made at the area's first adjacency database, never dropped
-	prefixes prefixState
-	static   map[netip.Prefix]msg.Route
-	rib      *rib
-	built    bool // the first complete table was handed on
+	decoder   *lsdb.Decoder
+	names     *names
+	areaIDs   map[string]int32
+	areaNames []string              // by id
+	areas     map[string]*linkState // by area, made at the area's first adjacency database, never dropped
+	prefixes  prefixState
+	static    map[netip.Prefix]msg.Route
+
+	built    bool   // the first complete table was handed on
+	round    uint32 // builds
+	withheld withheld
 	pending  pending
 	order    order
 	lfa      *lfa // nil: no alternates are wanted
 	policy   *ribPolicy
 	weighed  *ribPolicy // the policy by which the routes that are handed on were weighed
 	tally    tally
+	told     told
 }
 
 // pending is what has changed since the last build.
 type pending struct {
-	full     bool   // everything must be computed again
-	worse    bool   // and something may have failed, so that nothing waits
-	policy   string // the RibPolicy is another, which does not wait for anything; what happened to it
-	prefixes map[netip.Prefix]struct{}
+	full     bool             // the topology; the areas know which nodes are concerned
+	worse    bool             // and something may have failed, so that nothing waits
+	anew     bool             // everything must be computed again
+	policy   string           // the RibPolicy is another, which does not wait for anything; what happened to it
+	prefixes []*record        // those that have changed by themselves
 	perf     []lsdb.PerfEvent // the oldest chain of time stamps
+}
+
+// withheld are the prefixes with a better route that waits. The list may have some that no longer are.
+type withheld struct {
+	records []*record
+	count   int
 }
 
 func (p *pending) any() bool { return p.full || p.policy != "" || len(p.prefixes) > 0 }
 
 func newCore(cfg *config.Config) *core {
-	return &core{
+	c := &core{
 		settings: settings{
 			bestRouteSelection: cfg.BestRouteSelection, v4: cfg.EnableV4, v4OverV6: cfg.V4OverV6NextHop,
 		},
 		me: cfg.NodeName, myAreas: cfg.AreaIDs(), perf: cfg.LinkMonitor.PerfMeasurement,
-		areas: map[string]*linkState{}, prefixes: prefixState{}, static: map[netip.Prefix]msg.Route{},
-		rib: newRIB(0), pending: pending{prefixes: map[netip.Prefix]struct{}{}},
+		decoder: lsdb.NewDecoder(), names: newNames(), areaIDs: map[string]int32{}, areas: map[string]*linkState{},
+		prefixes: newPrefixState(0), static: map[netip.Prefix]msg.Route{},
 	}
+	c.names.acquire(c.me)
+	return c
 }
 
 // problem is content of a key that was ignored, in whole or in part.
@@ -65,24 +82,42 @@ type problem struct {
 // apply takes what has changed in the store. Content that does not parse leaves in force what the key said before.
 func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 	complain := func(k msg.AreaKey, err error) {
-		if err != nil {
+		var ignored *unheededError
+		switch {
+		case err == nil:
+			return
+		case errors.As(err, &ignored):
+			c.tally.unheeded++
+			if !c.told.first(k) {
+				return
+			}
+		default:
 			c.tally.errors++
-			problems = append(problems, problem{k, err})
 		}
+		problems = append(problems, problem{k, err})
 	}
-	var adjacencies []msg.AreaKey
+	if len(c.prefixes.records) == 0 {
+		c.prefixes.records = make(map[netip.Prefix]*record, len(pub.KeyVals))
+	}
+	type adjacency struct {
+		key  msg.AreaKey
+		data []byte
+	}
+	var adjacencies []adjacency
 	for k, v := range pub.KeyVals {
 		switch {
 		case !v.HasData():
 		case strings.HasPrefix(k.Key, lsdb.AdjPrefix):
-			adjacencies = append(adjacencies, k)
+			adjacencies = append(adjacencies, adjacency{k, v.Data})
 		case strings.HasPrefix(k.Key, lsdb.PrefixPrefix):
 			complain(k, c.applyPrefix(k, v.Data, now))
 		}
 	}
-	slices.SortFunc(adjacencies, func(a, b msg.AreaKey) int { return cmp.Or(cmp.Compare(a.Area, b.Area), cmp.Compare(a.Key, b.Key)) })
-	for _, k := range adjacencies { // all nodes in the same order, see order.go
-		complain(k, c.applyAdjacencies(k, pub.KeyVals[k].Data, now))
+	slices.SortFunc(adjacencies, func(a, b adjacency) int {
+		return cmp.Or(strings.Compare(a.key.Area, b.key.Area), strings.Compare(a.key.Key, b.key.Key))
+	})
+	for _, a := range adjacencies { // all nodes in the same order, see order.go
+		complain(a.key, c.applyAdjacencies(a.key, a.data, now))
 	}
 	for k := range pub.Expired {
 		if node, ok := strings.CutPrefix(k.Key, lsdb.AdjPrefix); ok {
@@ -94,9 +129,7 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 				}
 			}
 		} else if node, p, ok := parsePrefixKey(k.Key); ok {
-			if c.prefixes.remove(NodeArea{node, k.Area}, p) {
-				c.changed(p, nil, now)
-			}
+			c.changed(c.withdraw(node, k.Area, p), nil, now)
 		}
 	}
 	return problems
@@ -105,7 +138,7 @@ func (c *core) apply(pub msg.Publication, now time.Time) (problems []problem) {
 // applyAdjacencies takes what an adj: key says. A key speaks for the node that it names and no other: its end is all that
 // takes back what it said, so that what others say under it would stay for ever.
 func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error {
-	db, err := lsdb.ParseAdjacencyDatabase(data)
+	db, err := c.decoder.AdjacencyDatabase(data)
 	if err != nil {
 		return err
 	}
@@ -121,9 +154,11 @@ func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error
 	perf := db.PerfEvents
 	ls := c.areas[area]
 	if ls == nil {
-		ls = newLinkState(c.me)
+		ls = newArea(c.me, c.names)
 		c.areas[area] = ls
-		c.changedAll(true, perf, now) // until now every advertiser in this area counted as reachable
+		c.areaID(area)
+		c.pending.anew = true // until now every advertiser in this area counted as reachable
+		c.changedAll(true, perf, now)
 	}
 	p := ls.propose(db)
 	if c.built && len(perf) > 0 { // before that everything is new, however old
@@ -138,28 +173,28 @@ func (c *core) applyAdjacencies(k msg.AreaKey, data []byte, now time.Time) error
 
 // applyPrefix takes what a prefix: key says, which speaks for one node and prefix only.
 func (c *core) applyPrefix(k msg.AreaKey, data []byte, now time.Time) error {
-	db, err := lsdb.ParsePrefixDatabase(data)
+	a, err := c.decoder.Advertisement(data)
 	if err != nil {
 		return err
 	}
-	if db.Node == "" {
+	if a.Node == "" {
 		return fmt.Errorf("prefix database names no node")
 	}
-	if node, p, ok := parsePrefixKey(k.Key); !ok || node != db.Node || p != db.Entry.Prefix {
-		return fmt.Errorf("advertisement of %v by %q under the key of another prefix or node", db.Entry.Prefix, db.Node)
+	if node, p, ok := parsePrefixKey(k.Key); !ok || node != a.Node || p != a.Prefix {
+		return fmt.Errorf("advertisement of %v by %q under the key of another prefix or node", a.Prefix, a.Node)
 	}
 	c.tally.prefixDBs++
-	from := NodeArea{db.Node, k.Area}
-	var changed bool
-	if db.Delete || c.redistributed(db) {
-		changed = c.prefixes.remove(from, db.Entry.Prefix)
+	var rec *record
+	if a.Delete || c.redistributed(a) {
+		rec = c.withdraw(a.Node, k.Area, a.Prefix)
 	} else {
-		changed = c.prefixes.update(from, db.Entry)
+		rec = c.advertise(a.Node, k.Area, a.Prefix, a.Entry)
 	}
-	if changed {
-		c.changed(db.Entry.Prefix, db.PerfEvents, now)
+	c.changed(rec, a.PerfEvents, now)
+	if a.Delete {
+		return nil
 	}
-	return nil
+	return unheeded(entryFor(a.Entry, a.Prefix))
 }
 
 // parsePrefixKey returns the node and the masked prefix that a prefix: key names. Unlike lsdb.ParsePrefixKey it takes any
@@ -176,37 +211,46 @@ func parsePrefixKey(key string) (node string, p netip.Prefix, ok bool) {
 
 // redistributed reports whether this node advertises a prefix only on behalf of another of its areas: that is no reason
 // to believe the prefix is here.
-func (c *core) redistributed(db lsdb.PrefixDatabase) bool {
-	stack := db.Entry.AreaStack
-	return db.Node == c.me && len(stack) > 0 && slices.Contains(c.myAreas, stack[len(stack)-1])
+func (c *core) redistributed(a lsdb.Advertisement) bool {
+	stack := a.Entry.AreaStack
+	return a.Node == c.me && len(stack) > 0 && slices.Contains(c.myAreas, stack[len(stack)-1])
 }
 
 // applyStatic takes this node's static routes.
 func (c *core) applyStatic(u msg.RouteUpdate, now time.Time) {
+	remove := func(p netip.Prefix) {
+		if _, ok := c.static[p]; ok {
+			delete(c.static, p)
+			c.changed(c.prefixes.record(p), nil, now)
+		}
+	}
 	if u.Full {
 		for p := range c.static {
 			if _, stays := u.Update[p]; !stays {
-				delete(c.static, p)
-				c.changed(p, nil, now)
+				remove(p)
 			}
 		}
 	}
 	for p := range u.Delete {
-		if _, ok := c.static[p]; ok {
-			delete(c.static, p)
-			c.changed(p, nil, now)
-		}
+		remove(p)
 	}
 	for p, r := range u.Update {
 		if old, ok := c.static[p]; !ok || !old.Equal(r) {
 			c.static[p] = r
-			c.changed(p, nil, now)
+			c.changed(c.prefixes.record(p), nil, now)
 		}
 	}
 }
 
-func (c *core) changed(p netip.Prefix, perf []lsdb.PerfEvent, now time.Time) {
-	c.pending.prefixes[p] = struct{}{}
+// changed notes that a prefix has changed by itself; nil: none has.
+func (c *core) changed(rec *record, perf []lsdb.PerfEvent, now time.Time) {
+	if rec == nil {
+		return
+	}
+	if !rec.changed && c.built { // the first build looks at everything
+		rec.changed = true
+		c.pending.prefixes = append(c.pending.prefixes, rec)
+	}
 	c.keepPerf(perf, now)
 }
 
@@ -236,40 +280,53 @@ func (c *core) stamp(chain []lsdb.PerfEvent, what string, now time.Time) []lsdb.
 func (c *core) runSPF() { c.newSolver(c.me) }
 
 // build brings the routes up to date. The first call returns the complete table; later ones what has changed, which may
-// be nothing. The routes are still to be weighed.
+// be nothing. The routes are still to be weighed. Only prefixes are looked at that may have another route: those that have
+// changed by themselves, those that nodes advertise to which the paths are others, and those whose routes have waited.
 func (c *core) build(now time.Time) msg.RouteUpdate {
 	room := 0
 	if !c.built {
-		room = len(c.prefixes) + len(c.static)
-		c.rib = newRIB(room)
+		room = c.prefixes.advertised + len(c.static)
 	}
 	d := newDelta(room)
 	s, known := c.newSolver(c.me)
 	hold := c.built && !c.pending.worse && now.Before(c.order.held)
-	if !hold && !c.order.held.IsZero() {
-		c.pending.full, c.order.held = true, time.Time{}
-	}
 	if !hold {
 		for _, v := range s.views {
-			v.ls.used = v.tree
+			v.ls.follow(v.tree)
 		}
+	}
+	c.round++
+	all := c.pending.anew || !c.built
+	for _, v := range s.views {
+		all = all || v.ls.anew
 	}
 	switch {
-	case !known:
-		c.rib.begin() // no routes, not even static ones
-		c.rib.finish(nil, d, c.whyDeleted)
-	case c.pending.full || !c.built:
-		c.buildAll(s, hold, d)
-	default:
-		for p := range c.pending.prefixes {
-			if r, ok := s.route(p, c.prefixes[p]); ok {
-				c.rib.put(r, false, d)
-			} else {
-				c.rib.drop(p, d, c.whyDeleted)
-			}
+	case !known: // no routes, not even static ones
+		for _, rec := range c.prefixes.records {
+			c.withhold(rec, false)
+			c.drop(rec, d)
 		}
+	case all:
+		for p := range c.static {
+			c.prefixes.record(p)
+		}
+		for _, rec := range c.prefixes.records {
+			c.update(s, rec, hold, d)
+		}
+	default:
+		c.updateSome(s, hold, d)
 	}
-	if !c.rib.withheld {
+	for _, v := range s.views {
+		v.ls.changed.empty()
+		v.ls.anew = false
+	}
+	for _, rec := range c.pending.prefixes {
+		rec.changed = false
+	}
+	if !hold {
+		c.withheld.records = nil
+	}
+	if c.withheld.count == 0 {
 		c.order.held = time.Time{} // nothing waits
 	}
 	if c.policy != c.weighed {
@@ -280,50 +337,41 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 	if u.Full {
 		reason = "INITIALIZATION"
 	}
-	next := pending{prefixes: map[netip.Prefix]struct{}{}}
+	next := pending{}
 	switch {
 	case c.pending.perf == nil:
-	case c.rib.withheld && len(u.Update)+len(u.Delete) == 0:
+	case c.withheld.count > 0 && len(u.Update)+len(u.Delete) == 0:
 		next.perf = c.pending.perf // for when the better routes are taken
 	default:
 		u.PerfEvents = c.stamp(c.pending.perf, reason, now)
 	}
 	if c.lfa != nil {
-		c.lfa.note(u.Full || c.pending.full, c.pending.prefixes)
+		c.lfa.stale = c.lfa.stale || u.Full || c.pending.full
 	}
 	c.built, c.pending = true, next
 	return u
 }
 
-// buildAll computes all routes. With hold those that there are keep their next hops, unless their prefix itself has changed.
-func (c *core) buildAll(s *solver, hold bool, d delta) {
-	c.rib.begin()
-	for p, advertised := range c.prefixes {
-		if r, ok := s.route(p, advertised); ok {
-			_, changed := c.pending.prefixes[p]
-			c.rib.put(r, hold && !changed, d)
+// updateSome brings up to date the routes that may have changed.
+func (c *core) updateSome(s *solver, hold bool, d delta) {
+	for _, v := range s.views {
+		for _, node := range v.ls.changed.list {
+			for _, rec := range c.prefixes.behindNode(node) {
+				c.update(s, rec, hold, d)
+			}
 		}
 	}
-	for p, r := range c.static {
-		if _, done := c.prefixes[p]; !done {
-			c.rib.put(r, false, d)
+	for _, rec := range c.pending.prefixes {
+		c.update(s, rec, hold, d)
+	}
+	if hold {
+		return
+	}
+	for _, rec := range c.withheld.records {
+		if rec.withheld {
+			c.update(s, rec, false, d)
 		}
 	}
-	keep := func(p netip.Prefix) bool {
-		_, changed := c.pending.prefixes[p]
-		_, advertised := c.prefixes[p]
-		return hold && !changed && advertised
-	}
-	c.rib.finish(keep, d, c.whyDeleted)
-}
-
-// whyDeleted tells fib whether a route may linger. It may if nobody advertises the prefix any more; if somebody does but
-// cannot be reached, or if it is this node itself, keeping the route would only misdirect packets.
-func (c *core) whyDeleted(p netip.Prefix) msg.DeleteReason {
-	if _, advertised := c.prefixes[p]; advertised {
-		return msg.Unreachable
-	}
-	return msg.Withdrawn
 }
 
 // routes computes the routes of any node, sorted by prefix; none if the node is unknown. Static routes are those of this
@@ -333,45 +381,48 @@ func (c *core) routes(node string) []msg.Route {
 	if !known {
 		return nil
 	}
-	all := map[netip.Prefix]msg.Route{}
-	for p, advertised := range c.prefixes {
-		if r, ok := s.route(p, advertised); ok {
-			if e := c.rib.routes[p]; e != nil && node == c.me && slices.Equal(e.route.NextHops, r.NextHops) {
-				r.Backup = e.route.Backup
+	all := make([]msg.Route, 0, len(c.prefixes.records))
+	for p, rec := range c.prefixes.records {
+		if r, ok := s.route(p, rec); ok {
+			if node == c.me && rec.exists() && slices.Equal(rec.nextHops(), r.NextHops) {
+				r.Backup = rec.backup
 			}
-			all[p] = r
+			all = append(all, r)
 		}
 	}
 	for p, r := range c.static {
-		if _, done := all[p]; !done {
-			all[p] = r
+		if c.prefixes.records[p] == nil {
+			all = append(all, r)
 		}
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b msg.Route) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortFunc(all, func(a, b msg.Route) int { return a.Prefix.Compare(b.Prefix) })
+	return all
 }
 
 // received lists who advertises the given prefixes (nil: all), of a node and an area only unless these are empty.
 func (c *core) received(prefixes []netip.Prefix, node, area string) []ReceivedRoute {
 	if prefixes == nil {
-		prefixes = slices.Collect(maps.Keys(c.prefixes))
+		prefixes = slices.Collect(maps.Keys(c.prefixes.records))
 	}
 	prefixes = slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare)
 	s, _ := c.newSolver(c.me)
 	var out []ReceivedRoute
 	for _, p := range slices.Compact(prefixes) {
 		r := ReceivedRoute{Prefix: p}
-		for _, a := range c.prefixes[p] {
-			if (node == "" || node == a.Node) && (area == "" || area == a.Area) {
-				r.Advertisements = append(r.Advertisements, a)
+		advertised := c.prefixes.of(p)
+		for i := range advertised {
+			from := c.nodeArea(&advertised[i])
+			if (node == "" || node == from.Node) && (area == "" || area == from.Area) {
+				r.Advertisements = append(r.Advertisements, Advertisement{from, entryFor(advertised[i].entry, p)})
 			}
 		}
 		if len(r.Advertisements) == 0 {
 			continue
 		}
-		if sel := s.choose(c.prefixes[p]); len(sel.all) > 0 {
-			r.Best = sel.best.NodeArea
+		if sel := s.choose(advertised); len(sel.all) > 0 {
+			r.Best = c.nodeArea(sel.best.advert)
 			for _, a := range sel.all {
-				r.Selected = append(r.Selected, a.NodeArea)
+				r.Selected = append(r.Selected, c.nodeArea(a.advert))
 			}
 		}
 		out = append(out, r)

@@ -17,6 +17,7 @@ const (
 	counterDelayedByGate   = "decision.initial_build_forced"     // count: initial builds done although something was still missing
 	counterAdjDBUpdate     = "decision.adj_db_update"            // count: adjacency databases received
 	counterPrefixDBUpdates = "decision.prefix_db_update"         // count: prefix databases received
+	counterUnheeded        = "decision.forwarding_unheeded"      // count: of them, those that ask for labels or disjoint paths, which they do not get
 
 	counterLinkUpMillis   = "decision.linkstate.up.propagation_time_ms"   // avg: from the first time stamp of an adjacency database that brought a link until it came here
 	counterLinkDownMillis = "decision.linkstate.down.propagation_time_ms" // avg: the same for one that took a link away
@@ -39,7 +40,7 @@ var lfaGauges = [protections]string{
 
 // tally collects what the core has to count until the shell passes it to monitor.Counters.
 type tally struct {
-	errors, skipped, noRoute, routes, spf, adjDBs, prefixDBs, invalidated int64
+	errors, skipped, noRoute, routes, spf, adjDBs, prefixDBs, invalidated, unheeded int64
 
 	linkUp, linkDown []int64 // milliseconds that each took to get here
 }

@@ -10,6 +10,12 @@
 //	static routes ┘   (shell: one goroutine,                    └─ prefixState
 //	                   gate, debounce, timer)
 //
+// Work is in proportion to what has changed. Nodes are small numbers (names) that index flat arrays in all areas. A change of
+// links repairs this node's shortest-path tree where it is damaged and nowhere else (repair.go), which gives the list of
+// nodes whose distance, first hops or drain state differ; a build looks at the prefixes behind those nodes, at the prefixes
+// that have changed by themselves, and at those whose routes wait. What many prefixes have in common is kept once: the entry
+// (lsdb.Advertisement) and the next hops (tree.share); a route in the table is a few numbers that point there (rib.go).
+//
 // Routes change in turn with those of other nodes as long as nothing fails (order.go), and are followed by loop-free alternates
 // if these are wanted (lfa.go).
 //

@@ -38,12 +38,25 @@ const (
 
 // lfa computes the alternates of this node's routes.
 type lfa struct {
-	all       bool // everything is to be computed again
+	stale     bool // the topology has changed since distances were found
+	surveying bool // not all of them are found
 	todo      []netip.Prefix
 	distances map[string]map[int32][]uint64 // by area and neighbour: from there to all nodes
+	before    map[string]map[int32][]uint64 // those for which the alternates of all that is not in todo were computed
+	around    map[string][]wayOut           // by area: the same of what else alternates depend on
 	memo      map[lfaKey]alternates
+	changed   map[netip.Prefix]struct{} // alternates that are others now, to be handed on when all are known
 
 	spent time.Duration // on what was noted last
+}
+
+// wayOut is a link of this node, and what its far end does with packets that come over it.
+type wayOut struct {
+	up, closed, mine bool // the link is up; its far end is overloaded; this node is
+	to, metric       int32
+	back             uint64 // how far this node is from the far end
+	ifName           string
+	v4, v6           netip.Addr
 }
 
 type lfaKey struct {
@@ -57,49 +70,61 @@ type alternates struct {
 	kind protection
 }
 
-// note remembers which alternates to compute again: those of the given prefixes, or all.
-func (l *lfa) note(all bool, prefixes map[netip.Prefix]struct{}) {
-	if all || l.all {
-		*l = lfa{all: true}
-		return
-	}
-	l.todo = slices.AppendSeq(l.todo, maps.Keys(prefixes))
-}
+// working reports whether there are alternates to compute.
+func (l *lfa) working() bool { return l.stale || l.surveying || len(l.todo) > 0 }
 
 // protecting reports whether there are alternates to compute, and nothing that comes first.
 func (c *core) protecting() bool {
-	return c.lfa != nil && (c.lfa.all || len(c.lfa.todo) > 0) && !c.pending.any() && c.order.held.IsZero()
+	return c.lfa != nil && c.lfa.working() && !c.pending.any() && c.order.held.IsZero()
 }
 
-// protect does some of what there is to do: it finds the distances from one neighbour, or the alternates of some routes. It
-// returns the routes whose alternates have changed, still to be weighed.
+// protect does some of what there is to do: it finds the distances from one neighbour, or the alternates of some routes. When
+// all is done it returns the routes whose alternates have changed, still to be weighed: together, so that those with the same
+// next hops and alternates can change as one.
 func (c *core) protect() map[netip.Prefix]msg.Route {
 	l := c.lfa
 	s, _ := c.newSolver(c.me)
-	if l.all {
-		*l = lfa{
-			todo: slices.Collect(maps.Keys(c.rib.routes)), distances: map[string]map[int32][]uint64{}, memo: map[lfaKey]alternates{},
-			spent: l.spent,
+	if l.stale {
+		if !l.surveying {
+			l.before = l.distances
 		}
+		l.stale, l.surveying = false, true
+		l.distances, l.memo = map[string]map[int32][]uint64{}, map[lfaKey]alternates{}
 	}
-	if l.survey(s) {
-		return nil
+	if l.surveying {
+		if l.survey(s) {
+			return nil
+		}
+		l.surveying = false
+		l.compare(s)
 	}
-	changed := map[netip.Prefix]msg.Route{}
+	if l.changed == nil {
+		l.changed = map[netip.Prefix]struct{}{}
+	}
 	now := l.todo[:min(lfaChunk, len(l.todo))]
 	l.todo = l.todo[len(now):]
 	for _, p := range now {
-		e := c.rib.routes[p]
-		if e == nil {
+		rec := c.prefixes.records[p]
+		if rec == nil || !rec.exists() {
 			continue
 		}
-		found := l.find(s, c.prefixes[p], e.route)
-		e.protection = found.kind
-		if !slices.Equal(found.list, e.route.Backup) {
-			e.route.Backup = found.list
-			changed[p] = e.route
+		found := l.find(s, rec.adverts, c.route(rec))
+		rec.protection = found.kind
+		if !slices.Equal(found.list, rec.backup) {
+			rec.backup = found.list
+			l.changed[p] = struct{}{}
 		}
 	}
+	if len(l.todo) > 0 {
+		return nil
+	}
+	changed := make(map[netip.Prefix]msg.Route, len(l.changed))
+	for p := range l.changed {
+		if rec := c.prefixes.records[p]; rec != nil && rec.exists() {
+			changed[p] = c.route(rec)
+		}
+	}
+	l.changed = nil
 	return changed
 }
 
@@ -125,9 +150,53 @@ func (l *lfa) survey(s *solver) bool {
 	return false
 }
 
+// compare adds to what there is to do the routes to nodes that some neighbour is nearer to or farther from than before; all if
+// something has changed around this node.
+func (l *lfa) compare(s *solver) {
+	around := map[string][]wayOut{}
+	for _, v := range s.views {
+		if v.tree == nil {
+			continue
+		}
+		root := v.tree.root
+		around[v.area] = []wayOut{}
+		for _, e := range v.ls.vertices[root].out {
+			a := &v.ls.vertices[root].db.Adjacencies[e.adj]
+			w := wayOut{
+				up: e.up, closed: v.ls.graph[e.to].closed, mine: v.ls.graph[root].closed, to: e.to, metric: e.metric, back: unreached,
+				ifName: a.IfName, v4: a.NextHopV4, v6: a.NextHopV6,
+			}
+			if from := l.distances[v.area][e.to]; from != nil {
+				w.back = from[root]
+			}
+			around[v.area] = append(around[v.area], w)
+		}
+	}
+	if !maps.EqualFunc(around, l.around, slices.Equal[[]wayOut]) {
+		l.around, l.todo = around, nil
+		for rec := range s.routed {
+			l.todo = append(l.todo, rec.prefix)
+		}
+		return
+	}
+	var nodes idSet
+	for area, neighbours := range l.distances {
+		for id, now := range neighbours {
+			was := l.before[area][id]
+			for node := range now {
+				if (node >= len(was) || now[node] != was[node]) && nodes.add(int32(node)) {
+					for _, rec := range s.prefixes.behindNode(int32(node)) {
+						l.todo = append(l.todo, rec.prefix)
+					}
+				}
+			}
+		}
+	}
+}
+
 // find returns the alternates of a route to a prefix that is advertised so. There are none if it is routed to in several
 // areas: what neighbours do that are in one of them only is not known.
-func (l *lfa) find(s *solver, advertised []Advertisement, r msg.Route) alternates {
+func (l *lfa) find(s *solver, advertised []advert, r msg.Route) alternates {
 	if r.BestNode == "" || len(r.NextHops) == 0 {
 		return alternates{}
 	}
@@ -142,7 +211,7 @@ func (l *lfa) find(s *solver, advertised []Advertisement, r msg.Route) alternate
 	}
 	targets := make([]int32, len(selected))
 	for i, a := range selected {
-		targets[i] = a.id
+		targets[i] = a.node
 	}
 	v4 := r.Prefix.Addr().Is4() && !s.v4OverV6
 	if len(targets) != 1 {
@@ -248,33 +317,14 @@ func nextHopAddr(a *lsdb.Adjacency, v4 bool) (addr netip.Addr, ok bool) {
 
 // distances returns how far all nodes are from root, by id, with the rules of spf.
 func (ls *linkState) distances(root int32) []uint64 {
-	dist := make([]uint64, len(ls.vertices))
-	for i := range dist {
-		dist[i] = unreached
-	}
-	dist[root] = 0
-	queue := push(ls.heap[:0], heapItem{0, root})
-	for len(queue) > 0 {
-		var top heapItem
-		queue, top = pop(queue)
-		if top.dist != dist[top.node] || ls.graph[top.node].closed && top.node != root {
-			continue
-		}
-		for _, a := range ls.graph[top.node].out {
-			if d := top.dist + uint64(a.metric); d < dist[a.to] {
-				dist[a.to] = d
-				queue = push(queue, heapItem{d, a.to})
-			}
-		}
-	}
-	ls.heap = queue[:0]
-	return dist
+	dist, _ := ls.settle(root)
+	return slices.Clone(dist)
 }
 
 // coverage returns how many routes there are of each kind of protection.
-func (t *rib) coverage() (n [protections]int64) {
-	for _, e := range t.routes {
-		n[e.protection]++
+func (c *core) coverage() (n [protections]int64) {
+	for rec := range c.routed {
+		n[rec.protection]++
 	}
 	return n
 }

@@ -28,9 +28,9 @@ func withAlternates(c *core, now time.Time) *core {
 }
 
 // alternatesText renders the alternates of a route as "kind cost interface cost interface ...".
-func alternatesText(e *ribEntry) string {
+func alternatesText(e *record) string {
 	s := map[protection]string{notComputed: "nothing", notNeeded: "several", notProtected: "none", protectedFromLink: "link", protectedFromNode: "node"}[e.protection]
-	for _, h := range e.route.Backup {
+	for _, h := range e.backup {
 		s += fmt.Sprint(" ", h.Metric, " ", h.IfName)
 	}
 	return s
@@ -127,7 +127,7 @@ func TestAlternates(t *testing.T) {
 			}
 			withAlternates(b.core, epoch)
 			for p, want := range tt.want {
-				if e := b.rib.routes[prefix(p)]; e == nil || alternatesText(e) != want {
+				if e := b.prefixes.records[prefix(p)]; e == nil || alternatesText(e) != want {
 					t.Errorf("%s: %+v, want %s", p, e, want)
 				}
 			}
@@ -157,7 +157,7 @@ func TestAlternateAddresses(t *testing.T) {
 		}
 		for p, addr := range want {
 			backup := msg.NextHop{Addr: addr, IfName: "to-2-1", Metric: 20, Area: "A", Neighbor: "2"}
-			if r := b.rib.routes[prefix(p)].route; !slices.Equal(r.Backup, []msg.NextHop{backup}) {
+			if r := b.route(b.prefixes.records[prefix(p)]); !slices.Equal(r.Backup, []msg.NextHop{backup}) {
 				t.Errorf("%s: %+v, want %+v", p, r.Backup, backup)
 			}
 		}
@@ -183,26 +183,27 @@ func TestAlternatesMakeNoCircles(t *testing.T) {
 				withAlternates(c, w.now)
 			}
 			ls := c.areas["A"]
-			for p, e := range c.rib.routes {
+			for e := range c.routed {
+				p, r := e.prefix, c.route(e)
 				found[e.protection]++
-				if !slices.EqualFunc(e.route.NextHops, w.tables[node][p].NextHops, func(a, b msg.NextHop) bool { return a == b }) {
-					t.Fatalf("%s to %v: %+v, in the table %+v", node, p, e.route, w.tables[node][p])
+				if !slices.EqualFunc(r.NextHops, w.tables[node][p].NextHops, func(a, b msg.NextHop) bool { return a == b }) {
+					t.Fatalf("%s to %v: %+v, in the table %+v", node, p, r, w.tables[node][p])
 				}
 				avoid := map[string]bool{node: true}
 				if e.protection == protectedFromNode {
-					for _, h := range e.route.NextHops {
+					for _, h := range r.NextHops {
 						avoid[h.Neighbor] = true
 					}
 				}
-				for _, h := range e.route.Backup {
-					if slices.ContainsFunc(e.route.NextHops, func(o msg.NextHop) bool { return o.IfName == h.IfName }) {
+				for _, h := range r.Backup {
+					if slices.ContainsFunc(r.NextHops, func(o msg.NextHop) bool { return o.IfName == h.IfName }) {
 						t.Fatalf("%s to %v: over %s either way", node, p, h.IfName)
 					}
 					if bad := w.from(h.Neighbor, p, avoid); bad != "" {
-						t.Fatalf("%s to %v, %+v: %s\n%s", node, p, e.route, bad, w.describe())
+						t.Fatalf("%s to %v, %+v: %s\n%s", node, p, r, bad, w.describe())
 					}
 				}
-				if (len(e.route.Backup) == 0) != (e.protection < protectedFromLink) {
+				if (len(r.Backup) == 0) != (e.protection < protectedFromLink) {
 					t.Fatalf("%s to %v: %+v", node, p, e)
 				}
 				if e.protection != notProtected || p == anycast(1) { // neighbours may reach owners of it that are out of reach here
@@ -210,7 +211,7 @@ func TestAlternatesMakeNoCircles(t *testing.T) {
 				}
 				for _, out := range ls.vertices[ls.ids[node]].out {
 					a := ls.vertices[ls.ids[node]].db.Adjacencies[out.adj]
-					if !out.up || a.IfName == e.route.NextHops[0].IfName || ls.graph[out.to].closed {
+					if !out.up || a.IfName == r.NextHops[0].IfName || ls.graph[out.to].closed {
 						continue
 					}
 					if bad := w.from(a.Node, p, avoid); bad == "" {
@@ -365,7 +366,7 @@ func TestNoAlternatesUnlessWanted(t *testing.T) {
 	b.publish()
 	b.advertise("A", "2", p2)
 	b.build(epoch)
-	if b.protecting() || b.rib.routes[prefix(p2)].route.Backup != nil {
+	if b.protecting() || b.prefixes.records[prefix(p2)].backup != nil {
 		t.Error("there are alternates")
 	}
 }
@@ -393,12 +394,12 @@ func BenchmarkAlternates(b *testing.B) {
 			c.lfa = &lfa{}
 			c.build(epoch)
 			for b.Loop() {
-				c.lfa.note(true, nil)
+				c.lfa = &lfa{stale: true}
 				for c.protecting() {
 					c.protect()
 				}
 			}
-			n := c.rib.coverage()
+			n := c.coverage()
 			b.ReportMetric(float64(n[protectedFromNode]), "node-protected")
 			b.ReportMetric(float64(n[protectedFromLink]), "link-protected")
 			b.ReportMetric(float64(n[notProtected]), "unprotected")

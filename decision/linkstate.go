@@ -1,8 +1,10 @@
 package decision
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"openr/lsdb"
 )
@@ -10,27 +12,32 @@ import (
 // linkState is the graph of one area. A link exists when both its ends advertise it with matching interfaces; it is up
 // when neither end is overloaded and both may be used (see usable); its metric is the larger of both sides (Open/R
 // decision/LinkState.cpp). Parallel links are distinct by their interfaces.
+//
+// Nodes are known by the ids of names, which all areas share: what is stored by id has gaps.
 type linkState struct {
 	me       string // usability is judged from this node's point of view, whatever the root of an SPF run
-	ids      map[string]int32
-	vertices []vertex // by id; ids of deleted nodes are used again
-	free     []int32
-	graph    []arcs          // by id: what SPF runs on
-	trees    map[int32]*tree // SPF results by root, valid until the topology changes
-	heap     []heapItem      // scratch space of SPF runs
-	spfRuns  int64
-	used     *tree // what this node's routes follow; nil: nothing, or what has failed since
+	names    *names
+	ids      map[string]int32 // of the nodes whose adjacency database is known
+	vertices []vertex         // by id
+	graph    []arcs           // by id: what SPF runs on
+
+	own     *tree           // of me; nil: not computed yet, or me is not known. It is brought up to date by repair
+	trees   map[int32]*tree // of other roots, valid until the topology changes
+	pending damage          // what own does not know yet
+	changed idSet           // nodes to which routes may differ since this list was emptied last
+	anew    bool            // instead: everything may differ
+	heap    []heapItem      // scratch space of SPF runs
+	scratch scratch
+	spfRuns int64
+	led     []bool // by id: this node's routes lead there; nil: nowhere, or something has failed since
 }
 
 // vertex is a node that has advertised an adjacency database.
 type vertex struct {
 	db    lsdb.AdjacencyDatabase // as received; never changed afterwards
-	index map[adjKey]int32       // positions in db.Adjacencies of those that make sense
-	out   []edge                 // links that both ends advertise, up or not, in no order
+	index []int32                // positions in db.Adjacencies of those that make sense, sorted by compareAdjacencies
+	out   []edge                 // links that both ends advertise, up or not, in the order of index
 }
-
-// adjKey identifies an adjacency of a known node.
-type adjKey struct{ ifName, node, otherIf string }
 
 // edge is one direction of a link.
 type edge struct {
@@ -42,10 +49,11 @@ type edge struct {
 	eased  bool // not up, only because an operator has drained it: it still carries packets
 }
 
-// arcs are the links of a node that are up, packed for SPF.
+// arcs are the links of a node that are up, packed for SPF. They are the same from both ends.
 type arcs struct {
 	out    []arc
 	closed bool // node overloaded
+	soft   bool // node drained by raised metrics
 }
 
 type arc struct{ to, metric int32 }
@@ -70,8 +78,11 @@ type proposal struct {
 	ignored int // adjacencies that make no sense
 }
 
-func newLinkState(me string) *linkState {
-	return &linkState{me: me, ids: map[string]int32{}, trees: map[int32]*tree{}}
+func newLinkState(me string) *linkState { return newArea(me, newNames()) }
+
+// newArea returns the graph of an area, empty.
+func newArea(me string, names *names) *linkState {
+	return &linkState{me: me, names: names, ids: map[string]int32{}, trees: map[int32]*tree{}, anew: true}
 }
 
 // usable reports whether an adjacency may be used from my point of view: while a node initializes, only itself may route
@@ -127,20 +138,28 @@ func addUp(list []int32, links []edge) []int32 {
 func (ls *linkState) adopt(p *proposal) {
 	id, known := ls.ids[p.vertex.db.Node]
 	if !known {
-		id = ls.intern(p.vertex.db.Node)
+		id = ls.names.acquire(p.vertex.db.Node)
+		ls.ids[p.vertex.db.Node] = id
+		if n := len(ls.names.list) - len(ls.vertices); n > 0 {
+			ls.vertices, ls.graph = append(ls.vertices, make([]vertex, n)...), append(ls.graph, make([]arcs, n)...)
+			clear(ls.trees) // they are too short for the new id
+		}
 	}
 	old := ls.vertices[id].out
 	ls.vertices[id] = p.vertex
-	ls.mirror(id, old)
+	touched := ls.mirror(id, old)
 	if p.worse {
-		ls.used = nil
+		ls.led = nil
 	}
 	switch {
 	case p.topology:
 		clear(ls.trees)
+		ls.pending.heads = append(ls.pending.heads, touched...)
+		ls.change(id) // it may be drained now
 	case p.attributes:
 		delete(ls.trees, id)
 	}
+	ls.pending.root = ls.pending.root || p.attributes && p.vertex.db.Node == ls.me
 }
 
 // remove forgets a node's adjacency database.
@@ -151,65 +170,62 @@ func (ls *linkState) remove(node string) change {
 	}
 	old := ls.vertices[id].out
 	ls.vertices[id] = vertex{}
-	ls.mirror(id, old)
+	ls.pending.heads = append(ls.pending.heads, ls.mirror(id, old)...)
 	ls.graph[id] = arcs{}
+	ls.change(id)
 	delete(ls.ids, node)
-	ls.free = append(ls.free, id)
+	ls.names.release(id)
 	clear(ls.trees)
-	ls.used = nil
+	ls.led = nil
 	return change{topology: true, worse: true}
 }
 
-func (ls *linkState) intern(node string) int32 {
-	var id int32
-	if n := len(ls.free); n > 0 {
-		id, ls.free = ls.free[n-1], ls.free[:n-1]
-	} else {
-		id = int32(len(ls.vertices))
-		ls.vertices = append(ls.vertices, vertex{})
-		ls.graph = append(ls.graph, arcs{})
-		clear(ls.trees) // they are too short for the new id
-	}
-	ls.ids[node] = id
-	return id
+// compareAdjacencies orders the adjacencies of a node by what identifies them.
+func compareAdjacencies(a, b *lsdb.Adjacency) int {
+	return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.IfName, b.IfName), strings.Compare(a.OtherIfName, b.OtherIfName))
 }
 
 // indexAdjacencies finds the adjacencies in db that make sense. Of repeated ones the first counts.
-func indexAdjacencies(db lsdb.AdjacencyDatabase) (index map[adjKey]int32, ignored int) {
-	index = make(map[adjKey]int32, len(db.Adjacencies))
+func indexAdjacencies(db lsdb.AdjacencyDatabase) (index []int32, ignored int) {
+	index = make([]int32, 0, len(db.Adjacencies))
 	for i := range db.Adjacencies {
-		a := &db.Adjacencies[i]
-		k := adjKey{a.IfName, a.Node, a.OtherIfName}
-		_, again := index[k]
-		if again || a.Node == "" || a.Node == db.Node || a.Metric < 0 {
-			ignored++
-			continue
+		if a := &db.Adjacencies[i]; a.Node != "" && a.Node != db.Node && a.Metric >= 0 {
+			index = append(index, int32(i))
 		}
-		index[k] = int32(i)
 	}
-	return index, ignored
+	slices.SortFunc(index, func(i, j int32) int {
+		return cmp.Or(compareAdjacencies(&db.Adjacencies[i], &db.Adjacencies[j]), cmp.Compare(i, j))
+	})
+	index = slices.CompactFunc(index, func(i, j int32) bool { return compareAdjacencies(&db.Adjacencies[i], &db.Adjacencies[j]) == 0 })
+	return index, len(db.Adjacencies) - len(index)
+}
+
+// find returns the position of the adjacency in db that a stands for.
+func (v *vertex) find(a *lsdb.Adjacency) (at int32, ok bool) {
+	i, ok := slices.BinarySearchFunc(v.index, a, func(at int32, a *lsdb.Adjacency) int { return compareAdjacencies(&v.db.Adjacencies[at], a) })
+	if !ok {
+		return 0, false
+	}
+	return v.index[i], true
 }
 
 // match returns the links of a node, looking at both ends.
 func (ls *linkState) match(v *vertex) []edge {
 	out := make([]edge, 0, len(v.index))
-	for i := range v.db.Adjacencies {
+	for _, i := range v.index {
 		a := &v.db.Adjacencies[i]
-		if j, ok := v.index[adjKey{a.IfName, a.Node, a.OtherIfName}]; !ok || j != int32(i) {
-			continue
-		}
 		peer, ok := ls.ids[a.Node]
 		if !ok {
 			continue
 		}
-		back, ok := ls.vertices[peer].index[adjKey{a.OtherIfName, v.db.Node, a.IfName}]
+		back, ok := ls.vertices[peer].find(&lsdb.Adjacency{Node: v.db.Node, IfName: a.OtherIfName, OtherIfName: a.IfName})
 		if !ok {
 			continue
 		}
 		b := &ls.vertices[peer].db.Adjacencies[back]
 		usable, drained := ls.usable(a) && ls.usable(b), a.Overloaded || b.Overloaded
 		out = append(out, edge{
-			to: peer, adj: int32(i), back: back,
+			to: peer, adj: i, back: back,
 			metric: max(a.Metric, b.Metric, 1), // with 0, two nodes at the same distance could send packets to each other
 			up:     usable && !drained, eased: usable && drained,
 		})
@@ -217,34 +233,42 @@ func (ls *linkState) match(v *vertex) []edge {
 	return out
 }
 
-// mirror brings the far ends' view of a node's links in line with the node's own; old are its links of before.
-func (ls *linkState) mirror(id int32, old []edge) {
+// mirror brings the far ends' view of a node's links in line with the node's own; old are its links of before. It returns
+// the node and the far ends of both.
+func (ls *linkState) mirror(id int32, old []edge) (touched []int32) {
 	out := ls.vertices[id].out
-	touched := map[int32]bool{}
+	touched = make([]int32, 0, 1+max(len(old), len(out)))
+	touched = append(touched, id)
 	for _, e := range old {
-		touched[e.to] = true
+		touched = append(touched, e.to)
 	}
 	for _, e := range out {
-		touched[e.to] = true
+		touched = append(touched, e.to)
 	}
-	for peer := range touched {
-		p := &ls.vertices[peer]
-		p.out = slices.DeleteFunc(p.out, func(e edge) bool { return e.to == id })
+	slices.Sort(touched)
+	touched = slices.Compact(touched)
+	for _, peer := range touched {
+		if p := &ls.vertices[peer]; peer != id {
+			p.out = slices.DeleteFunc(p.out, func(e edge) bool { return e.to == id })
+		}
 	}
 	for _, e := range out {
 		p := &ls.vertices[e.to]
-		p.out = append(p.out, edge{to: id, adj: e.back, back: e.adj, metric: e.metric, up: e.up, eased: e.eased})
+		at, _ := slices.BinarySearchFunc(p.out, e.back, func(x edge, back int32) int {
+			return compareAdjacencies(&p.db.Adjacencies[x.adj], &p.db.Adjacencies[back])
+		})
+		p.out = slices.Insert(p.out, at, edge{to: id, adj: e.back, back: e.adj, metric: e.metric, up: e.up, eased: e.eased})
 	}
-	touched[id] = true
-	for node := range touched {
+	for _, node := range touched {
 		ls.pack(node)
 	}
+	return touched
 }
 
 // pack brings what SPF sees of a node in line with its links.
 func (ls *linkState) pack(id int32) {
 	v, g := &ls.vertices[id], &ls.graph[id]
-	g.closed, g.out = v.db.Overloaded, g.out[:0]
+	g.closed, g.soft, g.out = v.db.Overloaded, v.db.MetricIncrement != 0, g.out[:0]
 	for _, e := range v.out {
 		if e.up {
 			g.out = append(g.out, arc{e.to, e.metric})
@@ -254,29 +278,36 @@ func (ls *linkState) pack(id int32) {
 
 // compareEdges tells how the links of a node differ, and whether the addresses of its neighbours do.
 func compareEdges(old, now *vertex) (c change) {
-	before := make(map[adjKey]edge, len(old.out))
-	for _, e := range old.out {
-		a := &old.db.Adjacencies[e.adj]
-		before[adjKey{a.IfName, a.Node, a.OtherIfName}] = e
-	}
+	before := old.out
 	for _, e := range now.out {
 		a := &now.db.Adjacencies[e.adj]
-		k := adjKey{a.IfName, a.Node, a.OtherIfName}
-		was, ok := before[k]
-		delete(before, k)
-		c.appeared = c.appeared || !ok
+		order := -1
+		for len(before) > 0 {
+			if order = compareAdjacencies(&old.db.Adjacencies[before[0].adj], a); order >= 0 {
+				break
+			}
+			c.worse, c.gone = c.worse || before[0].up, true
+			before = before[1:]
+		}
+		if order != 0 {
+			c.appeared = true
+			if e.up {
+				c.better = append(c.better, e.to)
+			}
+			continue
+		}
+		was := before[0]
+		before = before[1:]
 		switch {
-		case e.up && (!ok || !was.up || e.metric < was.metric):
+		case e.up && (!was.up || e.metric < was.metric):
 			c.better = append(c.better, e.to)
-		case ok && was.up && (e.eased || e.up && e.metric > was.metric):
+		case was.up && (e.eased || e.up && e.metric > was.metric):
 			c.eased = append(c.eased, e.to)
-		case ok && was.up && !e.up:
+		case was.up && !e.up:
 			c.worse = true
 		}
-		if ok {
-			b := &old.db.Adjacencies[was.adj]
-			c.attributes = c.attributes || a.NextHopV4 != b.NextHopV4 || a.NextHopV6 != b.NextHopV6
-		}
+		b := &old.db.Adjacencies[was.adj]
+		c.attributes = c.attributes || a.NextHopV4 != b.NextHopV4 || a.NextHopV6 != b.NextHopV6
 	}
 	for _, e := range before {
 		c.worse, c.gone = c.worse || e.up, true
@@ -304,14 +335,11 @@ func (ls *linkState) databases() []lsdb.AdjacencyDatabase {
 // adjacencyCounts returns how many links there are, and how many adjacencies of nodes reachable from me form none
 // although their node has others that do.
 func (ls *linkState) adjacencyCounts() (complete, partial int) {
-	var t *tree
-	if id, ok := ls.ids[ls.me]; ok {
-		t = ls.spf(id)
-	}
-	for _, id := range ls.ids {
+	t := ls.mine()
+	for id := range ls.vertices {
 		v := &ls.vertices[id]
 		complete += len(v.out)
-		if t != nil && t.dist[id] != unreached && len(v.out) > 0 {
+		if len(v.out) > 0 && t != nil && t.dist[id] != unreached {
 			partial += len(v.db.Adjacencies) - len(v.out)
 		}
 	}

@@ -1,7 +1,6 @@
 package decision
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -171,13 +170,14 @@ func (c *core) enact(ls *linkState, p *proposal, start, now time.Time) {
 
 // worseOf returns the new version of an adjacency database without what is better than in the old one.
 func worseOf(old, db lsdb.AdjacencyDatabase) lsdb.AdjacencyDatabase {
-	had, _ := indexAdjacencies(old)
+	had := vertex{db: old}
+	had.index, _ = indexAdjacencies(old)
 	db.Overloaded = db.Overloaded || old.Overloaded
 	db.MetricIncrement = max(db.MetricIncrement, old.MetricIncrement)
 	all := db.Adjacencies
 	db.Adjacencies = nil
 	for _, a := range all {
-		if i, ok := had[adjKey{a.IfName, a.Node, a.OtherIfName}]; ok {
+		if i, ok := had.find(&a); ok {
 			was := &old.Adjacencies[i]
 			a.Metric, a.Overloaded, a.OnlyUsedByOther = max(a.Metric, was.Metric), a.Overloaded || was.Overloaded, a.OnlyUsedByOther || was.OnlyUsedByOther
 			db.Adjacencies = append(db.Adjacencies, a)
@@ -189,9 +189,7 @@ func worseOf(old, db lsdb.AdjacencyDatabase) lsdb.AdjacencyDatabase {
 // connects reports whether a proposal leads, or may lead when the other end of a link has its say, to nodes that routes led
 // nowhere to.
 func (ls *linkState) connects(p *proposal) bool {
-	reached := func(id int32) bool {
-		return ls.used != nil && int(id) < len(ls.used.dist) && ls.used.dist[id] != unreached
-	}
+	reached := func(id int32) bool { return int(id) < len(ls.led) && ls.led[id] }
 	var old vertex
 	id, known := ls.ids[p.vertex.db.Node]
 	if known {
@@ -200,9 +198,10 @@ func (ls *linkState) connects(p *proposal) bool {
 	if known = known && reached(id); !known && len(p.better) > 0 || slices.ContainsFunc(p.better, func(id int32) bool { return !reached(id) }) {
 		return true
 	}
-	for k := range p.vertex.index {
-		if _, had := old.index[k]; !had {
-			if to, there := ls.ids[k.node]; !known || !there || !reached(to) {
+	for _, i := range p.vertex.index {
+		a := &p.vertex.db.Adjacencies[i]
+		if _, had := old.find(a); !had {
+			if to, there := ls.ids[a.Node]; !known || !there || !reached(to) {
 				return true
 			}
 		}
@@ -234,37 +233,65 @@ func (ls *linkState) turns(from []string, inwards bool) (t turns) {
 	nearest := uint64(unreached)
 	for _, node := range from {
 		root := ls.ids[node]
-		tree := ls.spf(root)
-		steps := ls.steps(root, tree, inwards)
-		t.last = max(t.last, slices.Max(steps))
-		if tree.dist[me] < nearest {
-			nearest, t.mine = tree.dist[me], steps[me]
+		dist, order := ls.settle(root)
+		ls.spfRuns++
+		steps := ls.steps(root, dist, order, inwards)
+		t.last = max(t.last, int(slices.Max(steps)))
+		if dist[me] < nearest {
+			nearest, t.mine = dist[me], int(steps[me])
 		}
 	}
 	return t
 }
 
-// steps returns the length in links of the longest of the shortest paths from root to each node, or with inwards of those
-// that go on from there.
-func (ls *linkState) steps(root int32, t *tree, inwards bool) []int {
-	order := make([]int32, 0, len(t.dist))
-	for id, d := range t.dist {
-		if d != unreached {
-			order = append(order, int32(id))
+// settle returns how far all nodes are from root, with the rules of spf, and those that are reached, the nearest first. Both
+// are good until the next call.
+func (ls *linkState) settle(root int32) (dist []uint64, order []int32) {
+	s := &ls.scratch
+	dist, order = slices.Grow(s.dist[:0], len(ls.vertices))[:len(ls.vertices)], s.order[:0]
+	for i := range dist {
+		dist[i] = unreached
+	}
+	dist[root] = 0
+	queue := push(ls.heap[:0], heapItem{0, root})
+	for len(queue) > 0 {
+		var top heapItem
+		queue, top = pop(queue)
+		if top.dist != dist[top.node] {
+			continue
+		}
+		order = append(order, top.node)
+		if ls.graph[top.node].closed && top.node != root {
+			continue
+		}
+		for _, a := range ls.graph[top.node].out {
+			if d := top.dist + uint64(a.metric); d < dist[a.to] {
+				dist[a.to] = d
+				queue = push(queue, heapItem{d, a.to})
+			}
 		}
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(t.dist[a], t.dist[b]) })
-	if inwards {
-		slices.Reverse(order)
-	}
-	steps := make([]int, len(t.dist))
-	for _, u := range order {
+	ls.heap, s.dist, s.order = queue, dist, order
+	return dist, order
+}
+
+// steps returns the length in links of the longest of the shortest paths from root to each node, or with inwards of those
+// that go on from there. The nearest node comes first in order. The result is good until the next call.
+func (ls *linkState) steps(root int32, dist []uint64, order []int32, inwards bool) []int32 {
+	steps := slices.Grow(ls.scratch.steps[:0], len(dist))[:len(dist)]
+	clear(steps)
+	ls.scratch.steps = steps
+	for i := range order {
+		u := order[i]
+		if inwards {
+			u = order[len(order)-1-i]
+		}
 		if ls.graph[u].closed && u != root {
 			continue
 		}
 		for _, a := range ls.graph[u].out {
 			switch {
-			case t.dist[a.to] != t.dist[u]+uint64(a.metric):
+			case dist[a.to] != dist[u]+uint64(a.metric):
 			case inwards:
 				steps[u] = max(steps[u], steps[a.to]+1)
 			default:

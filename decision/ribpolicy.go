@@ -172,17 +172,19 @@ func (c *core) expirePolicy(now time.Time) {
 // reweigh adds to d every route that the policy in force treats otherwise than the one by which it was handed on. The
 // table itself holds routes without weights, so that nothing has to be computed again.
 func (c *core) reweigh(d delta) {
-	for p, e := range c.rib.routes {
+	for rec := range c.routed {
+		p := rec.prefix
 		if _, there := d.update[p]; there {
 			continue
 		}
-		before, _ := c.weighed.apply(e.route)
-		after, invalidated := c.policy.apply(e.route)
+		r := c.route(rec)
+		before, _ := c.weighed.apply(r)
+		after, invalidated := c.policy.apply(r)
 		if after.Equal(before) {
 			c.tally.invalidated += invalidated
 			continue
 		}
-		d.update[p] = e.route // to be weighed, and counted, with the others
+		d.update[p] = r // to be weighed, and counted, with the others
 	}
 }
 

@@ -3,6 +3,7 @@ package decision
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,8 @@ type Options struct {
 	StaticRoutes *queue.Queue[msg.RouteUpdate] // from prefixmanager
 	Routes       *queue.Queue[msg.RouteUpdate] // to fib: first the complete table, then what has changed
 
+	Store Store // where the RibPolicy is kept; nil: nowhere
+
 	Alternates bool // compute loop-free alternates (msg.Route.Backup) as well, which follow the routes
 }
 
@@ -37,6 +40,8 @@ type Decision struct {
 	debounce debounce
 	unblock  time.Time // when the first build is done whatever is missing; zero: not yet known
 	calls    *queue.Calls
+	policyMu sync.Mutex    // held while a RibPolicy is set or cleared and that is stored, so that the two agree
+	thinking chan struct{} // full while as many hypothetical questions are answered as may be
 }
 
 // ReceivedRoute is who advertises a prefix, and whom this node chose.
@@ -56,14 +61,16 @@ func New(o Options) *Decision {
 	if o.Alternates {
 		c.lfa = &lfa{}
 	}
-	return &Decision{
-		Options: o, core: c, calls: queue.NewCalls(),
+	d := &Decision{
+		Options: o, core: c, calls: queue.NewCalls(), thinking: make(chan struct{}, whatIfsAtATime),
 		gate: gate{
 			staticRoutes: len(o.Config.OriginatedPrefixes) > 0, kvStore: true,
 			ownAdjacency: o.Config.InitOptimization, firstPeers: true, peers: map[msg.AreaNode]bool{},
 		},
 		debounce: debounce{min: o.Config.Decision.DebounceMin, max: o.Config.Decision.DebounceMax},
 	}
+	d.restorePolicy(time.Now())
+	return d
 }
 
 // Run works until ctx is done. It must be called once.
@@ -181,13 +188,13 @@ func (d *Decision) protect() {
 	}
 	d.Counters.CountN(counterLFAChanges, int64(len(u.Update)))
 	l.spent += time.Since(start)
-	if len(l.todo) > 0 {
+	if l.working() {
 		return
 	}
 	d.flush()
 	d.Counters.Avg(counterLFAMillis, l.spent.Milliseconds())
 	l.spent = 0
-	for kind, n := range d.core.rib.coverage() {
+	for kind, n := range d.core.coverage() {
 		if name := lfaGauges[kind]; name != "" {
 			d.Counters.Set(name, n)
 		}
@@ -235,6 +242,7 @@ func (d *Decision) flush() int64 {
 	for name, n := range map[string]int64{
 		counterError: t.errors, counterSkippedNextHop: t.skipped, counterNoRoute: t.noRoute, counterGetRoute: t.routes,
 		counterSPFRuns: t.spf, counterAdjDBUpdate: t.adjDBs, counterPrefixDBUpdates: t.prefixDBs, counterInvalidated: t.invalidated,
+		counterUnheeded: t.unheeded,
 	} {
 		d.Counters.CountN(name, n)
 	}
@@ -248,17 +256,23 @@ func (d *Decision) flush() int64 {
 }
 
 func (d *Decision) gauges() {
-	var complete, partial int
-	nodes := map[string]bool{d.core.me: true}
+	var complete, partial, nodes int
+	known := make([]bool, len(d.core.names.list))
+	known[d.core.names.ids[d.core.me]] = true
 	for _, ls := range d.core.areas {
 		c, p := ls.adjacencyCounts()
 		complete, partial = complete+c, partial+p
-		for node := range ls.ids {
-			nodes[node] = true
+		for id := range ls.vertices {
+			known[id] = known[id] || ls.vertices[id].db.Node != ""
+		}
+	}
+	for _, is := range known {
+		if is {
+			nodes++
 		}
 	}
 	d.Counters.Set(counterCompleteAdj, int64(complete))
 	d.Counters.Set(counterPartialAdj, int64(partial))
-	d.Counters.Set(counterNodes, int64(len(nodes)))
-	d.Counters.Set(counterPrefixes, int64(len(d.core.prefixes)))
+	d.Counters.Set(counterNodes, int64(nodes))
+	d.Counters.Set(counterPrefixes, int64(d.core.prefixes.advertised))
 }

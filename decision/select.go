@@ -4,9 +4,8 @@ import "cmp"
 
 // candidate is an advertisement as the root sees its node.
 type candidate struct {
-	*Advertisement
+	*advert
 	view *view // nil: nothing is known of its area
-	id   int32 // of its node in view; -1: not known there
 	dist uint64
 }
 
@@ -21,8 +20,9 @@ type selection struct {
 // choose decides to which of the advertisers of a prefix the root sends packets (Open/R decision/SpfSolver.cpp,
 // selectBestRoutes). Only reachable ones count, hard-drained ones only if there are no others. Without best route
 // selection all that remain are equal. With it, the best metrics win: not drained, highest path preference, highest
-// source preference, then lowest distance. The result is good until the next call.
-func (s *solver) choose(advertised []Advertisement) selection {
+// source preference, then lowest distance (SHORTEST_DISTANCE), or lowest distance in each area (PER_AREA_SHORTEST_DISTANCE). The
+// result is good until the next call.
+func (s *solver) choose(advertised []advert) selection {
 	var sel selection
 	reachable := s.scratch[:0]
 	for i := range advertised {
@@ -30,7 +30,7 @@ func (s *solver) choose(advertised []Advertisement) selection {
 		if a.dist == unreached {
 			continue
 		}
-		sel.localPresent = sel.localPresent || a.Node == s.root && len(a.Entry.AreaStack) == 0
+		sel.localPresent = sel.localPresent || a.node == s.rootID && len(a.entry.AreaStack) == 0
 		reachable = append(reachable, a)
 	}
 	s.scratch = reachable
@@ -44,16 +44,19 @@ func (s *solver) choose(advertised []Advertisement) selection {
 	if s.bestRouteSelection && len(sel.all) > 1 {
 		top := sel.all[0]
 		for _, a := range sel.all[1:] {
-			if compare(a, top) > 0 {
+			if s.compare(a, top) > 0 {
 				top = a
 			}
 		}
-		sel.all = keep(sel.all, func(a candidate) bool { return compare(a, top) == 0 })
+		sel.all = keep(sel.all, func(a candidate) bool { return s.compare(a, top) == 0 })
+		if s.distancePerArea {
+			sel.all = nearestPerArea(sel.all)
+		}
 	}
 	sel.best = sel.all[0]
 	if s.bestRouteSelection {
 		for _, a := range sel.all {
-			if a.Node == s.root {
+			if a.node == s.rootID {
 				sel.best = a
 				break
 			}
@@ -64,30 +67,32 @@ func (s *solver) choose(advertised []Advertisement) selection {
 }
 
 // look finds out how far an advertiser is. In an area without any adjacency database nothing is known to be unreachable.
-func (s *solver) look(a *Advertisement) candidate {
-	c := candidate{Advertisement: a, view: s.view(a.Area), id: -1}
+func (s *solver) look(a *advert) candidate {
+	c := candidate{advert: a}
+	if int(a.area) < len(s.byArea) {
+		c.view = s.byArea[a.area]
+	}
 	if c.view == nil {
 		return c
 	}
-	c.id, c.dist = c.view.distance(a.Node)
-	if a.Node == s.root {
+	c.dist = c.view.distance(a.node)
+	if a.node == s.rootID {
 		c.dist = 0
 	}
 	return c
 }
 
-func (c candidate) hardDrained() bool {
-	return c.id >= 0 && c.view.ls.vertices[c.id].db.Overloaded
-}
+func (c candidate) hardDrained() bool { return c.known() && c.view.ls.graph[c.node].closed }
 
 // softDrained reports whether the node has raised its metrics to keep traffic away.
-func (c candidate) softDrained() bool {
-	return c.id >= 0 && c.view.ls.vertices[c.id].db.MetricIncrement != 0
-}
+func (c candidate) softDrained() bool { return c.known() && c.view.ls.graph[c.node].soft }
+
+// known reports whether anything is known of the graph around the advertiser.
+func (c candidate) known() bool { return c.view != nil && int(c.node) < len(c.view.ls.graph) }
 
 // drained is 1 if traffic should rather go to another advertiser.
 func (c candidate) drained() int {
-	if c.Entry.Metrics.Drain != 0 || c.softDrained() {
+	if c.entry.Metrics.Drain != 0 || c.softDrained() {
 		return 1
 	}
 	return 0
@@ -110,13 +115,27 @@ func keep(list []candidate, fits func(candidate) bool) []candidate {
 	return list
 }
 
-// compare ranks two advertisements; positive if a is better.
-func compare(a, b candidate) int {
-	ma, mb := a.Entry.Metrics, b.Entry.Metrics
-	return cmp.Or(
+// compare ranks two advertisements; positive if a is better. Where distances count per area only, they do not here.
+func (s settings) compare(a, b candidate) int {
+	ma, mb := a.entry.Metrics, b.entry.Metrics
+	order := cmp.Or(
 		cmp.Compare(b.drained(), a.drained()),
 		cmp.Compare(ma.PathPreference, mb.PathPreference),
 		cmp.Compare(ma.SourcePreference, mb.SourcePreference),
-		cmp.Compare(mb.Distance, ma.Distance),
 	)
+	if order == 0 && !s.distancePerArea {
+		order = cmp.Compare(mb.Distance, ma.Distance)
+	}
+	return order
+}
+
+// nearestPerArea returns the advertisements with the lowest distance in their area.
+func nearestPerArea(all []candidate) []candidate {
+	least := map[int32]int32{}
+	for _, a := range all {
+		if d, ok := least[a.area]; !ok || a.entry.Metrics.Distance < d {
+			least[a.area] = a.entry.Metrics.Distance
+		}
+	}
+	return keep(all, func(a candidate) bool { return a.entry.Metrics.Distance == least[a.area] })
 }

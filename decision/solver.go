@@ -10,11 +10,11 @@ import (
 
 // solver computes the routes of one node, the root, from a state that does not change meanwhile.
 type solver struct {
-	settings
+	*core
 	root   string
+	rootID int32   // -1 if nothing is known of it
 	views  []*view // sorted by area
-	static map[netip.Prefix]msg.Route
-	tally  *tally
+	byArea []*view // by area's id; nil: no adjacency database is known there
 
 	scratch []candidate // reachable advertisers of the prefix at hand
 	nearest []int32
@@ -23,6 +23,7 @@ type solver struct {
 // settings are the parts of the configuration that routes depend on.
 type settings struct {
 	bestRouteSelection bool
+	distancePerArea    bool // of best route selection: distances are compared within an area only (Open/R PER_AREA_SHORTEST_DISTANCE)
 	v4OverV6           bool // IPv4 prefixes are reached through IPv6 next hops (RFC 5549)
 	v4                 bool // IPv4 prefixes are routed at all, through IPv4 next hops unless v4OverV6
 }
@@ -37,13 +38,22 @@ type view struct {
 // newSolver prepares to compute the routes of root. known is false if no adjacency database of root is known in any
 // area; it has no routes then.
 func (c *core) newSolver(root string) (s *solver, known bool) {
-	s = &solver{settings: c.settings, root: root, static: c.static, tally: &c.tally}
+	s = &solver{core: c, root: root, rootID: -1}
+	if id, ok := c.names.ids[root]; ok {
+		s.rootID = id
+	}
 	for _, area := range slices.Sorted(maps.Keys(c.areas)) {
 		v := &view{area: area, ls: c.areas[area]}
-		if id, ok := v.ls.ids[root]; ok {
-			v.tree, known = v.ls.spf(id), true
+		if root == c.me {
+			v.tree = v.ls.mine()
+		} else if id, ok := v.ls.ids[root]; ok {
+			v.tree = v.ls.spf(id)
 		}
+		known = known || v.tree != nil
 		s.views = append(s.views, v)
+		id := c.areaID(area)
+		s.byArea = append(s.byArea, make([]*view, max(0, int(id)+1-len(s.byArea)))...)
+		s.byArea[id] = v
 	}
 	return s, known
 }
@@ -58,83 +68,87 @@ func (s *solver) view(area string) *view {
 	return nil
 }
 
-// distance returns a node's id and how far it is from the root. The id is -1 for a node that is not known, the distance
-// unreached if there is no path.
-func (v *view) distance(node string) (int32, uint64) {
-	id, ok := v.ls.ids[node]
-	switch {
-	case !ok:
-		return -1, unreached
-	case v.tree == nil:
-		return id, unreached
+// distance returns how far a node is from the root; unreached if there is no path.
+func (v *view) distance(node int32) uint64 {
+	if v.tree == nil {
+		return unreached
 	}
-	return id, v.tree.dist[id]
+	return v.tree.distance(node)
 }
 
-// route returns the root's route for a prefix that is advertised so: the computed one, else the static one, if any.
-func (s *solver) route(p netip.Prefix, advertised []Advertisement) (msg.Route, bool) {
-	if r, ok := s.compute(p, advertised); ok {
+// route returns the root's route for a prefix of which rec is known, which may be nil: the computed one, else the static one,
+// if any.
+func (s *solver) route(p netip.Prefix, rec *record) (msg.Route, bool) {
+	if rec == nil {
+		rec = &record{prefix: p}
+	}
+	way, ok := s.path(rec)
+	if !ok {
+		return msg.Route{}, false
+	}
+	return s.export(p, &way), true
+}
+
+// path is route in short.
+func (s *solver) path(rec *record) (path, bool) {
+	if r, ok := s.compute(rec); ok {
 		return r, true
 	}
-	r, ok := s.static[p]
-	return r, ok
+	if r, ok := s.static[rec.prefix]; ok {
+		return path{fixed: &r}, true
+	}
+	return path{}, false
 }
 
 // compute returns the route towards the selected advertisers of a prefix, if there is one (Open/R
 // decision/SpfSolver.cpp, createRouteForPrefix).
-func (s *solver) compute(p netip.Prefix, advertised []Advertisement) (msg.Route, bool) {
-	if len(advertised) == 0 || p.Addr().Is4() && !s.v4 && !s.v4OverV6 {
-		return msg.Route{}, false
+func (s *solver) compute(rec *record) (r path, ok bool) {
+	v4 := rec.prefix.Addr().Is4()
+	if len(rec.adverts) == 0 || v4 && !s.v4 && !s.v4OverV6 {
+		return r, false
 	}
 	s.tally.routes++
-	sel := s.choose(advertised)
+	sel := s.choose(rec.adverts)
 	if len(sel.all) == 0 {
 		s.tally.noRoute++
-		return msg.Route{}, false
+		return r, false
 	}
 	minNexthop := int64(0)
 	for _, a := range sel.all {
-		if a.Node == s.root {
-			return msg.Route{}, false // it is here
+		if a.node == s.rootID {
+			return r, false // it is here
 		}
-		minNexthop = max(minNexthop, a.Entry.MinNexthop)
+		minNexthop = max(minNexthop, a.entry.MinNexthop)
 	}
-	hops, cost := s.nextHops(sel.all, p.Addr().Is4() && !s.v4OverV6)
-	if len(hops) == 0 || int64(len(hops)) < minNexthop {
+	hops, cost := s.nextHops(sel.all, v4 && !s.v4OverV6)
+	if hops == nil || int64(len(hops.list)) < minNexthop {
 		s.tally.noRoute++
-		return msg.Route{}, false
+		return r, false
 	}
-	r := msg.Route{
-		Prefix: p, NextHops: hops, Best: sel.best.Entry, BestNode: sel.best.Node, BestArea: sel.best.Area,
-		IGPCost: saturate(cost), LocalConsidered: sel.localPresent,
-	}
-	r.Best.Weight = 0
-	if sel.bestDrained {
-		r.Best.Metrics.Drain = 1
-	}
-	return r, true
+	hops = s.spread(sel.all, hops, cost, v4 && !s.v4OverV6)
+	return path{hops: hops, best: *sel.best.advert, cost: saturate(cost), drained: sel.bestDrained, local: sel.localPresent}, true
 }
 
 // nextHops returns the ways to the nearest of the selected nodes, over all areas in which one of them advertises, and
-// how far it is. Areas with a longer way do not contribute.
-func (s *solver) nextHops(selected []candidate, v4 bool) (list []msg.NextHop, cost uint64) {
+// how far it is; nil if there is none. Areas with a longer way do not contribute.
+func (s *solver) nextHops(selected []candidate, v4 bool) (all *nextHops, cost uint64) {
 	cost = unreached
 	for _, v := range s.views {
-		if !slices.ContainsFunc(selected, func(a candidate) bool { return a.Area == v.area }) {
+		if v.tree == nil || !slices.ContainsFunc(selected, func(a candidate) bool { return a.view == v }) {
 			continue
 		}
 		nearest, least := s.nearest[:0], uint64(unreached)
 		for _, a := range selected {
-			id, d := a.id, a.dist
+			d := a.dist
 			if a.view != v {
-				id, d = v.distance(a.Node)
+				d = v.distance(a.node)
 			}
 			switch {
 			case d == unreached || d > least:
 			case d < least:
-				nearest, least = append(nearest[:0], id), d
-			case !slices.Contains(nearest, id):
-				nearest = append(nearest, id)
+				nearest, least = append(nearest[:0], a.node), d
+			case !slices.Contains(nearest, a.node):
+				nearest = append(nearest, a.node)
 			}
 		}
 		s.nearest = nearest
@@ -147,11 +161,12 @@ func (s *solver) nextHops(selected []candidate, v4 bool) (list []msg.NextHop, co
 			continue
 		}
 		if least < cost {
-			list, cost = hops.list, least
+			all, cost = hops, least
 			continue
 		}
-		list = append(slices.Clip(list), hops.list...)
+		list := append(slices.Clip(all.list), hops.list...)
 		slices.SortFunc(list, msg.NextHop.Compare)
+		all = &nextHops{list: list}
 	}
-	return list, cost
+	return all, cost
 }

@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"slices"
@@ -14,15 +15,19 @@ const unreached = math.MaxUint64
 // maxTrees bounds the memory that cached SPF results take when somebody asks for the routes of many nodes.
 const maxTrees = 64
 
-// tree holds the shortest paths from one node to all others, with all first hops of equal cost. It is immutable once
-// built, except for its memo.
+// tree holds the shortest paths from one node to all others, with all first hops of equal cost. Only this node's own is
+// ever changed once it is built.
 type tree struct {
 	area  string
-	dist  []uint64       // by node id; unreached if there is no path
-	hops  []firstHop     // the root's neighbours; bit i of a set stands for hops[i]
-	words int            // length of a set
-	sets  []uint64       // words for each node id: over which neighbours its shortest paths go
-	memo  [2][]*nextHops // by address family and node id, filled on demand
+	root  int32
+	dist  []uint64      // by node id; unreached if there is no path
+	hops  []firstHop    // neighbours of the root, and some that were; bit i of a set stands for hops[i]
+	bit   map[int32]int // by node id: positions in hops
+	words int           // length of a set
+	sets  []uint64      // words for each node id: over which neighbours its shortest paths go
+
+	ways   [2][]*nextHops       // by address family and node id, filled on demand
+	shared map[hopKey]*nextHops // the same by what they depend on: many nodes have the same distance and first hops
 }
 
 // firstHop is a neighbour of the root.
@@ -37,13 +42,21 @@ type nextHops struct {
 	skipped int64
 }
 
-// spf returns the shortest-path tree of root (Dijkstra). Overloaded nodes are reached but not passed through, unless they
-// are the root.
+type hopKey struct {
+	dist uint64
+	word uint64 // the set, if it is a single word
+	set  string // else
+	v4   bool
+}
+
+// spf returns the shortest-path tree of root. Overloaded nodes are reached but not passed through, unless they are the root.
 func (ls *linkState) spf(root int32) *tree {
+	if id, ok := ls.ids[ls.me]; ok && id == root {
+		return ls.mine()
+	}
 	if t := ls.trees[root]; t != nil {
 		return t
 	}
-	ls.spfRuns++
 	t := ls.runSPF(root)
 	if len(ls.trees) >= maxTrees {
 		clear(ls.trees)
@@ -52,35 +65,41 @@ func (ls *linkState) spf(root int32) *tree {
 	return t
 }
 
+// mine returns this node's own tree, up to date; nil if its adjacency database is not known.
+func (ls *linkState) mine() *tree {
+	root, known := ls.ids[ls.me]
+	switch {
+	case !known:
+		ls.anew = ls.anew || ls.own != nil
+		ls.own = nil
+	case ls.own == nil || ls.own.root != root || !ls.repair(ls.own):
+		ls.own, ls.anew = ls.runSPF(root), true
+	}
+	ls.pending = damage{}
+	return ls.own
+}
+
+// runSPF computes a tree from nothing (Dijkstra).
 func (ls *linkState) runSPF(root int32) *tree {
+	ls.spfRuns++
 	n := len(ls.vertices)
-	t := &tree{area: ls.vertices[root].db.Area, dist: make([]uint64, n)}
+	t := &tree{area: ls.vertices[root].db.Area, root: root, bit: map[int32]int{}, shared: map[hopKey]*nextHops{}}
+	for _, a := range ls.graph[root].out {
+		t.addHop(a.to)
+	}
+	t.words = max(1, (len(t.hops)+63)/64)
+	t.dist, t.sets = make([]uint64, n), make([]uint64, n*t.words)
 	for i := range t.dist {
 		t.dist[i] = unreached
 	}
-	first := ls.vertices[root].out
-	bit := make(map[int32]int, len(first))
-	for _, e := range first {
-		if _, ok := bit[e.to]; e.up && !ok {
-			bit[e.to] = len(t.hops)
-			t.hops = append(t.hops, firstHop{node: e.to})
-		}
-	}
-	t.words = max(1, (len(t.hops)+63)/64)
-	t.sets = make([]uint64, n*t.words)
-
 	t.dist[root] = 0
 	queue := ls.heap[:0]
-	for _, e := range first {
-		if !e.up {
-			continue
+	for _, a := range ls.graph[root].out {
+		if d := uint64(a.metric); d < t.dist[a.to] {
+			t.dist[a.to] = d
+			queue = push(queue, heapItem{d, a.to})
 		}
-		if d := uint64(e.metric); d < t.dist[e.to] {
-			t.dist[e.to] = d
-			queue = push(queue, heapItem{d, e.to})
-		}
-		b := bit[e.to]
-		t.sets[int(e.to)*t.words+b/64] |= 1 << (b % 64)
+		t.addBit(t.set(a.to), a.to)
 	}
 	for len(queue) > 0 {
 		var top heapItem
@@ -89,13 +108,13 @@ func (ls *linkState) runSPF(root int32) *tree {
 		if top.dist != t.dist[u] || ls.graph[u].closed {
 			continue // a shorter path was found meanwhile, or no way through
 		}
-		from := t.sets[int(u)*t.words : int(u+1)*t.words]
+		from := t.set(u)
 		for _, e := range ls.graph[u].out {
 			d := top.dist + uint64(e.metric)
 			if d > t.dist[e.to] {
 				continue
 			}
-			to := t.sets[int(e.to)*t.words : int(e.to+1)*t.words]
+			to := t.set(e.to)
 			if d < t.dist[e.to] {
 				t.dist[e.to] = d
 				copy(to, from)
@@ -108,52 +127,118 @@ func (ls *linkState) runSPF(root int32) *tree {
 		}
 	}
 	ls.heap = queue[:0]
+	ls.linkHops(t)
+	return t
+}
 
-	for _, e := range first {
+// addHop makes a node a first hop.
+func (t *tree) addHop(node int32) {
+	if _, ok := t.bit[node]; !ok {
+		t.bit[node] = len(t.hops)
+		t.hops = append(t.hops, firstHop{node: node})
+	}
+}
+
+func (t *tree) addBit(set []uint64, neighbour int32) {
+	b := t.bit[neighbour]
+	set[b/64] |= 1 << (b % 64)
+}
+
+// linkHops finds the root's cheapest links to each of its neighbours, and returns the first hops whose links are not what
+// they were, as a set; nil if there are none.
+func (ls *linkState) linkHops(t *tree) (differ []uint64) {
+	before := make([][]lsdb.Adjacency, len(t.hops))
+	for i := range t.hops {
+		before[i], t.hops[i].links = t.hops[i].links, nil
+	}
+	v := &ls.vertices[t.root]
+	for _, e := range v.out {
 		if e.up && t.dist[e.to] == uint64(e.metric) {
-			h := &t.hops[bit[e.to]]
-			h.links = append(h.links, ls.vertices[root].db.Adjacencies[e.adj])
+			h := &t.hops[t.bit[e.to]]
+			h.links = append(h.links, v.db.Adjacencies[e.adj])
 		}
 	}
-	return t
+	same := func(a, b lsdb.Adjacency) bool {
+		return a.IfName == b.IfName && a.NextHopV6 == b.NextHopV6 && a.NextHopV4 == b.NextHopV4
+	}
+	for i, h := range t.hops {
+		if !slices.EqualFunc(before[i], h.links, same) {
+			if differ == nil {
+				differ = make([]uint64, t.words)
+			}
+			t.addBit(differ, h.node)
+		}
+	}
+	return differ
 }
 
 // set returns over which neighbours the shortest paths to a node go.
 func (t *tree) set(node int32) []uint64 { return t.sets[int(node)*t.words : int(node+1)*t.words] }
 
+// distance returns how far a node is.
+func (t *tree) distance(node int32) uint64 {
+	if int(node) >= len(t.dist) {
+		return unreached
+	}
+	return t.dist[node]
+}
+
 // nextHops returns the ways from the root to the given nodes, which are all at the same distance. With v4 the next hops
 // are IPv4 addresses, else IPv6 ones.
 func (t *tree) nextHops(nodes []int32, v4 bool) *nextHops {
 	if len(nodes) > 1 {
-		return t.resolve(nodes, v4)
+		union := slices.Clone(t.set(nodes[0]))
+		for _, node := range nodes[1:] {
+			for w, word := range t.set(node) {
+				union[w] |= word
+			}
+		}
+		return t.share(t.dist[nodes[0]], union, v4)
 	}
-	memo := &t.memo[0]
+	ways := &t.ways[0]
 	if v4 {
-		memo = &t.memo[1]
+		ways = &t.ways[1]
 	}
-	if *memo == nil {
-		*memo = make([]*nextHops, len(t.dist))
+	if len(*ways) < len(t.dist) {
+		*ways = append(*ways, make([]*nextHops, len(t.dist)-len(*ways))...)
 	}
-	known := &(*memo)[nodes[0]]
+	known := &(*ways)[nodes[0]]
 	if *known == nil {
-		*known = t.resolve(nodes, v4)
+		*known = t.share(t.dist[nodes[0]], t.set(nodes[0]), v4)
 	}
 	return *known
 }
 
-func (t *tree) resolve(nodes []int32, v4 bool) *nextHops {
-	union := slices.Clone(t.set(nodes[0]))
-	for _, node := range nodes[1:] {
-		for w, word := range t.set(node) {
-			union[w] |= word
+// share returns the next hops to what is that far over these neighbours, the same for all who ask.
+func (t *tree) share(dist uint64, set []uint64, v4 bool) *nextHops {
+	key := hopKey{dist: dist, v4: v4, word: set[0]}
+	if len(set) > 1 {
+		var text []byte
+		for _, word := range set {
+			text = binary.NativeEndian.AppendUint64(text, word)
 		}
+		key.word, key.set = 0, string(text)
 	}
+	hops := t.shared[key]
+	if hops == nil {
+		if len(t.shared) > 2*len(t.dist) {
+			clear(t.shared) // most of them are of the past
+		}
+		hops = t.resolve(dist, set, v4)
+		t.shared[key] = hops
+	}
+	return hops
+}
+
+func (t *tree) resolve(dist uint64, set []uint64, v4 bool) *nextHops {
 	hops := &nextHops{}
-	metric := saturate(t.dist[nodes[0]])
-	for w, word := range union {
+	metric := saturate(dist)
+	for w, word := range set {
 		for ; word != 0; word &= word - 1 {
-			for _, a := range t.hops[w*64+bits.TrailingZeros64(word)].links {
-				addr, ok := nextHopAddr(&a, v4)
+			links := t.hops[w*64+bits.TrailingZeros64(word)].links
+			for i := range links {
+				a := &links[i]
+				addr, ok := nextHopAddr(a, v4)
 				if !ok {
 					hops.skipped++
 					continue
@@ -163,7 +248,7 @@ func (t *tree) resolve(nodes []int32, v4 bool) *nextHops {
 		}
 	}
 	slices.SortFunc(hops.list, msg.NextHop.Compare)
-	hops.list = slices.Compact(hops.list)
+	hops.list = slices.Clip(slices.Compact(hops.list))
 	return hops
 }
 

@@ -163,16 +163,22 @@ func TestManyNeighbours(t *testing.T) {
 func TestTreesAreCachedAndDropped(t *testing.T) {
 	b := ring(t)
 	ls := b.areas["A"]
-	id := ls.ids["1"]
-	first := ls.spf(id)
-	b.publish()
-	if ls.spf(id) != first {
-		t.Error("the same content again made SPF run")
-	}
-	b.adj("A", "4", "2", 0).Metric = 77
-	b.publish()
-	if ls.spf(id) == first {
-		t.Error("a metric changed and SPF did not run")
+	for _, node := range []string{"1", "3"} {
+		runs := func() int64 {
+			before := ls.spfRuns
+			ls.spf(ls.ids[node])
+			return ls.spfRuns - before
+		}
+		runs()
+		b.publish()
+		if runs() != 0 {
+			t.Error("the same content again made SPF run")
+		}
+		b.adj("A", "4", "2", 0).Metric += 77
+		b.publish()
+		if runs() != 1 {
+			t.Error("a metric changed and SPF did not run")
+		}
 	}
 	for i := range 2 * maxTrees {
 		b.link("A", "1", fmt.Sprint("n", i), 0, 1, 1)

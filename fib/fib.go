@@ -2,7 +2,9 @@ package fib
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -242,13 +244,22 @@ func (f *Fib) let(ctx context.Context, work func(ctx context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	done := make(chan struct{})
+	var panicked any
 	go func() {
 		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				panicked = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+		}()
 		work(ctx)
 	}()
 	for {
 		select {
 		case <-done:
+			if panicked != nil {
+				panic(panicked) // where the agent can catch it, and tell the neighbours
+			}
 			return
 		case call := <-f.calls.C():
 			call()

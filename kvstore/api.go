@@ -7,21 +7,27 @@ import (
 	"go.uber.org/zap"
 
 	"openr/lsdb"
+	"openr/thrift/rpc"
 )
 
 // Set brings values into the store of an area and, as far as they are news, to the modules and the peers. It returns the
 // keys that were not taken over, each with the reason. The maps of set are left alone; its Data must not be changed
 // afterwards. Whatever hash a value has, the store computes its own.
 //
-// Errors: ErrUnknownArea; ctx's error or queue.ErrStopped if the store did not get to it.
+// A set from a neighbour that floods faster than kvstore_limits allows waits for up to two seconds, or is refused.
+//
+// Errors: ErrUnknownArea; a refusal; ctx's error or queue.ErrStopped if the store did not get to it.
 func (k *KvStore) Set(ctx context.Context, area string, set KeySet) (map[string]NoMergeReason, error) {
 	received := time.Now()
-	vals := make([]change, 0, len(set.KeyVals))
-	for key, v := range set.KeyVals {
-		if v.HasData() {
+	vals := set.changes()
+	set.giver = giverOf(rpc.Caller(ctx), set.sender())
+	if err := k.rates.hold(ctx, set.giver, set.sender(), len(vals)); err != nil {
+		return nil, err
+	}
+	for i := range vals {
+		if v := &vals[i].value; v.HasData() {
 			v.Hash, v.HasHash = Hash(v.Version, v.Originator, v.Data), true
 		}
-		vals = append(vals, change{key: key, value: v})
 	}
 	var reasons map[string]NoMergeReason
 	err := k.ask(ctx, func() (err error) {

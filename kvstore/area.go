@@ -22,6 +22,7 @@ type area struct {
 	adjAdvertised bool            // this node's adjacencies have been put into the store
 	parallelSyncs int
 
+	heat      heat
 	bucket    bucket
 	held      bool      // changes wait for the rate limit
 	heldUntil time.Time // if held: when to ask again
@@ -35,7 +36,7 @@ func newArea(c *core, id string, now time.Time) *area {
 		c: c, id: id, kind: areaType(id), table: newTable(c.cfg.TTLDecrement), own: newOwn(c.node, c.cfg.KeyTTL), peers: map[string]*peer{}, strangers: map[string]told{},
 		awaited: map[string]bool{}, parallelSyncs: minParallelSyncs, bucket: newBucket(c.cfg.FloodRate, c.cfg.FloodBurst, now),
 	}
-	a.table.changes = &c.changes
+	a.table.changes, a.table.accounts = &c.changes, c.accounts
 	return a
 }
 
@@ -43,6 +44,7 @@ func newArea(c *core, id string, now time.Time) *area {
 type origin struct {
 	local  bool      // this node's own keys
 	sender string    // else the node that handed them over; empty if a client did
+	giver  giver     // where they came from
 	path   []string  // the nodes that have them already
 	at     time.Time // when they came; zero for own keys
 }
@@ -54,8 +56,15 @@ func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
 	if !from.local {
 		held = a.own.has
 	}
+	a.table.by = a.c.accounts.of(from.giver)
 	r := a.table.mergeList(now, vals, from.sender, held)
 	a.countMerge(n, r)
+	if r.refused.count > 0 {
+		a.c.accounts.complain(now, a.c.log, a.c.counters, a.table.by, a.id, from.sender, r.refused)
+		if p := a.peers[from.sender]; p != nil {
+			p.refused, p.full = true, a.table.by
+		}
+	}
 	if len(r.updated) == 0 {
 		return r
 	}
@@ -67,7 +76,11 @@ func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
 				zap.String("from", v.Originator), zap.Int64("version", v.Version))
 		}
 	}
-	a.enqueue(r.updated, from)
+	if from.local {
+		a.enqueue(r.updated, from)
+	} else {
+		a.damp(now, r.updated, from)
+	}
 	return r
 }
 
@@ -107,7 +120,9 @@ func (a *area) settle(now time.Time) {
 			a.c.events.Add(evKeyExpire, map[string]string{"area": "[Area " + a.id + "] ", "key": r.key}, nil)
 		}
 	}
+	a.refetch(now)
 	a.startSyncs(now)
+	a.thaw(now)
 	a.flood(now)
 }
 
@@ -149,6 +164,9 @@ func (a *area) next(now time.Time, at *earliest) {
 	}
 	if a.held {
 		at.add(a.heldUntil)
+	}
+	if len(a.heat.parked) > 0 {
+		at.add(a.heat.until)
 	}
 	a.nextSync(now, at)
 }

@@ -3,12 +3,12 @@ package kvstore
 import (
 	"bytes"
 	"cmp"
-	"maps"
-	"slices"
+	"hash/maphash"
+	"math"
+	"math/bits"
 	"strings"
 
 	"openr/lsdb"
-	wire "openr/thrift/gen/kvstore"
 )
 
 // comparison is the outcome of comparing two stores' values of one key.
@@ -46,25 +46,22 @@ func betterOf(c int) comparison {
 	return tied
 }
 
-// compareWithThrift is compareValues with a generated value, which may be nil.
-func compareWithThrift(mine lsdb.Value, theirs *wire.Value) comparison {
-	return compareValues(mine, ValueFromThrift(theirs))
-}
-
-// difference compares my values with the asker's digest. It returns what to send to the asker, and the keys to ask from
-// it; a key of which nobody can tell who has the better value is in both (Open/R kvstore/KvStoreUtil.cpp,
+// difference compares my values with the asker's digest. It returns what to send to the asker, in place of mine, and the
+// keys to ask from it; a key of which nobody can tell who has the better value is in both (Open/R kvstore/KvStoreUtil.cpp,
 // dumpDifference). toBeUpdated is never nil.
-func difference[V any](mine []*item, digest map[string]V, compare func(mine lsdb.Value, theirs V) comparison) (send []*item, toBeUpdated []string) {
+func difference(mine []*item, digest []change) (send []*item, toBeUpdated []string) {
 	toBeUpdated = []string{}
-	common := 0
+	theirs := newIndex(digest)
+	common := make([]bool, len(digest))
+	send = mine[:0]
 	for _, it := range mine {
-		theirs, ok := digest[it.key]
-		if !ok {
+		at := theirs.find(it.key)
+		if at < 0 {
 			send = append(send, it)
 			continue
 		}
-		common++
-		c := compare(it.value, theirs)
+		common[at] = true
+		c := compareValues(it.value, digest[at].value)
 		if c == first || c == unknown {
 			send = append(send, it)
 		}
@@ -72,22 +69,47 @@ func difference[V any](mine []*item, digest map[string]V, compare func(mine lsdb
 			toBeUpdated = append(toBeUpdated, it.key)
 		}
 	}
-	if common == len(digest) {
-		return send, toBeUpdated // the asker has no key that I do not have
-	}
-	if common == 0 {
-		return send, slices.AppendSeq(slices.Grow(toBeUpdated, len(digest)), maps.Keys(digest))
-	}
-	known := make(map[string]bool, common)
-	for _, it := range mine {
-		if _, ok := digest[it.key]; ok {
-			known[it.key] = true
-		}
-	}
-	for key := range digest {
-		if !known[key] {
-			toBeUpdated = append(toBeUpdated, key)
+	for at := range digest {
+		if !common[at] && theirs.find(digest[at].key) == at {
+			toBeUpdated = append(toBeUpdated, digest[at].key)
 		}
 	}
 	return send, toBeUpdated
+}
+
+// index finds values of a list by key; of several with the same key the last. Making one costs a fraction of making a map,
+// and it holds no pointers.
+type index struct {
+	list  []change
+	seed  maphash.Seed
+	slots []uint64 // open addressing: upper half of the key's hash, and place in the list, from 1; 0 is free
+}
+
+func newIndex(list []change) index {
+	x := index{list: list, seed: maphash.MakeSeed(), slots: make([]uint64, 1<<bits.Len(uint(2*len(list))))}
+	for at := range list {
+		slot, _ := x.lookup(list[at].key)
+		x.slots[slot] = x.hash(list[at].key)&^math.MaxUint32 | uint64(at+1)
+	}
+	return x
+}
+
+func (x *index) hash(key string) uint64 { return maphash.String(x.seed, key) }
+
+// lookup returns the slot of a key, or the one to put it into, and its place in the list, -1 if it is not there.
+func (x *index) lookup(key string) (slot, at int) {
+	h, mask := x.hash(key), len(x.slots)-1
+	for slot = int(h) & mask; x.slots[slot] != 0; slot = (slot + 1) & mask {
+		s := x.slots[slot]
+		if at := int(s&math.MaxUint32) - 1; s>>32 == h>>32 && x.list[at].key == key {
+			return slot, at
+		}
+	}
+	return slot, -1
+}
+
+// find returns the place of a key in the list, -1 if it is not there.
+func (x *index) find(key string) int {
+	_, at := x.lookup(key)
+	return at
 }

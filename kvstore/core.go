@@ -34,6 +34,8 @@ type core struct {
 	adjDeadline time.Time
 	checkTTLAt  time.Time // when to look at the lifetimes of the peers' adjacencies
 
+	accounts *accounts
+
 	changes uint64        // counts merges and expirations
 	watched atomic.Int32  // how many want to be told of changes beside the modules (feed.go); changed from any goroutine
 	slowest time.Duration // longest that a change has taken from a peer to the next
@@ -50,6 +52,7 @@ func newCore(o Options, now time.Time) *core {
 	c := &core{
 		node: o.Config.NodeName, cfg: withDefaults(o.Config.KvStore), log: o.Log, counters: o.Counters, events: o.Events,
 		checkTTLAt: now.Add(checkTTLInterval), areas: map[string]*area{}, order: slices.Sorted(slices.Values(o.Config.AreaIDs())), sessions: map[uint64]*peerRef{},
+		accounts: newAccounts(o.Config.Limits),
 	}
 	if c.log == nil {
 		c.log = zap.NewNop()
@@ -167,9 +170,9 @@ func (c *core) receive(now, received time.Time, areaID string, s KeySet, vals []
 	c.counters.Count(cntCmdKeySet)
 	if slices.Contains(s.NodeIDs, c.node) {
 		c.counters.Count(cntLoopedPubs)
-		reasons := make(map[string]NoMergeReason, len(s.KeyVals))
-		for key := range s.KeyVals {
-			reasons[key] = ReasonLoop
+		reasons := make(map[string]NoMergeReason, len(vals))
+		for i := range vals {
+			reasons[vals[i].key] = ReasonLoop
 		}
 		return reasons, nil
 	}
@@ -177,9 +180,9 @@ func (c *core) receive(now, received time.Time, areaID string, s KeySet, vals []
 	if len(path) > maxPath || slices.ContainsFunc(path, func(node string) bool { return len(node) > maxOriginatorLen }) {
 		path = nil // no network is that wide, no name that long; the merge rule ends loops without it, too
 	}
-	r := a.merge(now, vals, origin{sender: s.sender(), path: path, at: received})
-	if r.resync {
-		a.disagree(now, s.sender())
+	r := a.merge(now, vals, origin{sender: s.sender(), giver: s.from(), path: path, at: received})
+	if p := a.peers[s.sender()]; r.resync && p != nil && !p.refused {
+		a.disagree(now, p)
 	}
 	c.settle(now)
 	return r.reasons, nil

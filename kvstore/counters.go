@@ -20,6 +20,11 @@ const (
 	cntRedundantPubs      = "kvstore.received_redundant_publications" // sets that changed nothing
 	cntLoopedPubs         = "kvstore.looped_publications"             // sets that this node had sent itself
 	cntRejectedKeyVals    = "kvstore.rejected_key_vals"               // values beyond a limit (key, size, version, TTL)
+	cntLimitedKeyVals     = "kvstore.limited_key_vals"                // new keys refused because kvstore_limits leave no room
+	cntLimitedFrom        = "kvstore.limited_key_vals."               // the same by where they came from: link.<interface>, network.<prefix>, node.<name>
+	cntRateHeld           = "kvstore.rate_limit_held"                 // sets that had to wait because a neighbour floods too fast
+	cntRateRefused        = "kvstore.rate_limit_refused_key_vals"     // values in sets that would have had to wait too long
+	cntDamped             = "kvstore.damped_key_vals"                 // changes that were not flooded at once because the key changes too often
 	cntNumUpdates         = "kvstore.num_updates"                     // sets that changed something
 	cntExpiredKeyVals     = "kvstore.expired_key_vals"                // keys whose lifetime ended
 	cntConflictVersion    = "kvstore.num_conflict_version_key"        // TTL updates that showed a store to differ from the originator's

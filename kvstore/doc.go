@@ -23,5 +23,11 @@
 // list of pieces that are copied when they change (chunks.go). Subscribers go through the latest changes at their own pace,
 // and find in a snapshot what they have missed (feed.go, subscribe.go).
 //
+// What others may put into the store is bounded by link, in keys, bytes and rate, and a key that changes all the time is
+// passed on once a second (accounts.go, rates.go, heat.go). No limit makes stores differ for longer than it takes to make
+// room: what was refused is fetched then.
+//
+// Calls that carry many keys are read and written without the generated structs (bulk.go, synccall.go).
+//
 // Sources: Open/R docs, Protocol_Guide/KvStore.md; KvStore.thrift; kvstore/KvStoreUtil.cpp for the merge rule.
 package kvstore

@@ -9,9 +9,8 @@ import (
 	"openr/lsdb"
 )
 
-// Limits on what is accepted into a store. Open/R has none; these only keep out what cannot be meant. There is no limit on
-// the number of keys: a store that refuses keys differs from its neighbours' for good, which harms more nodes than the
-// memory of a flooded one. What bounds it in practice is that keys nobody refreshes expire.
+// Limits on what is accepted into a store. Open/R has none; these only keep out what cannot be meant. How much a store holds
+// is bounded by accounts.
 const (
 	maxKeyLen        = 4 << 10  // bytes
 	maxOriginatorLen = 1 << 10  // bytes
@@ -101,6 +100,7 @@ type mergeResult struct {
 	reasons map[string]NoMergeReason // why the others did not
 	invalid int                      // how many of those no store would accept
 	resync  bool                     // one of them calls for a full synchronization with the sender
+	refused refusal                  // what there was no room for
 }
 
 // change is a value that the store has taken over.

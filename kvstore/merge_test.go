@@ -162,7 +162,7 @@ func TestDifference(t *testing.T) {
 		"better": hashed(val(1, "a", "x")), "worse": hashed(val(2, "a", "x")), "same": hashed(val(1, "a", "x")),
 		"unsure": foreign, "only-theirs": hashed(val(1, "a", "x")),
 	}
-	items, want := difference(slices.Collect(merged(mine).snapshot().all()), digest, compareValues)
+	items, want := difference(slices.Collect(merged(mine).snapshot().all()), changesOf(digest))
 	var send []string
 	for _, i := range items {
 		send = append(send, i.key)
@@ -175,7 +175,7 @@ func TestDifference(t *testing.T) {
 	if !slices.Equal(want, []string{"only-theirs", "unsure", "worse"}) {
 		t.Errorf("to be updated: %v", want)
 	}
-	if _, want := difference(nil, map[string]lsdb.Value{}, compareValues); want == nil {
+	if _, want := difference(nil, nil); want == nil {
 		t.Error("to be updated is nil")
 	}
 }

@@ -77,6 +77,8 @@ type peer struct {
 	// patience is added to the time-out of a full synchronization, because an earlier one was not answered in time.
 	patience time.Duration
 
+	refused  bool      // some of what came from it, for want of room
+	full     int32     // if refused: the account that had none
 	resync   backoff   // pauses before synchronizations that the peer causes by disagreeing
 	resynced time.Time // when the last of them began
 	again    bool      // the peer disagreed while it was being synchronized
@@ -152,13 +154,26 @@ func newBucket(rate, burst int, now time.Time) bucket {
 	return bucket{rate: float64(rate), burst: b, tokens: b, filled: now}
 }
 
+func (b *bucket) fill(now time.Time) {
+	b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
+	b.filled = now
+}
+
+// owe takes n tokens, whether they are there or not, and returns how long it takes until they are.
+func (b *bucket) owe(now time.Time, n int) time.Duration {
+	b.fill(now)
+	if b.tokens -= float64(n); b.tokens >= 0 {
+		return 0
+	}
+	return time.Duration(-b.tokens / b.rate * float64(time.Second))
+}
+
 // take takes a token. If there is none it returns when there will be one.
 func (b *bucket) take(now time.Time) (ok bool, retry time.Time) {
 	if b.rate <= 0 {
 		return true, now
 	}
-	b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
-	b.filled = now
+	b.fill(now)
 	if b.tokens >= 1 {
 		b.tokens--
 		return true, now

@@ -26,7 +26,7 @@ type Options struct {
 
 	Peers    *queue.Queue[msg.PeerUpdate]    // which stores to synchronize with
 	Requests *queue.Queue[msg.KeyRequests]   // which keys to originate
-	Publish  []*queue.Queue[msg.Publication] // each is told all that changes
+	Publish  []*queue.Queue[msg.Publication] // each is told all that changes; who takes a publication must not change it
 
 	Dial DialFunc // required: how to reach a peer
 }
@@ -44,6 +44,7 @@ type KvStore struct {
 	subscriptions chan struct{} // holds one token for each
 	longPolls     chan struct{}
 	dumps, syncs  *semaphore.Weighted // turns of those who dump: clients, and stores
+	rates         *rates
 }
 
 // New returns a store that is empty. It does nothing before Run.
@@ -65,6 +66,7 @@ func New(o Options) (*KvStore, error) {
 		opts: o, core: newCore(o, time.Now()), calls: queue.NewCalls(), results: make(chan result), runners: map[uint64]*runner{},
 		subscriptions: make(chan struct{}, maxSubscriptions), longPolls: make(chan struct{}, maxLongPolls), dumps: newTurns(), syncs: newTurns(),
 	}
+	k.rates = newRates(k.core.accounts.limits, o.Log, o.Counters)
 	o.Counters.Func(cntSubscriptions, func() int64 { return int64(k.core.watched.Load()) })
 	return k, nil
 }
@@ -133,16 +135,15 @@ func (k *KvStore) carryOut(ctx context.Context, e effects) {
 	}
 }
 
-// publish gives each queue its own copy of the maps.
+// publish tells the modules. They share what they are told.
 func (k *KvStore) publish(p msg.Publication) {
 	if len(p.KeyVals) == 0 && len(p.Expired) == 0 && !p.Synced {
 		return
 	}
-	for i, q := range k.opts.Publish {
-		next := p
-		if i < len(k.opts.Publish)-1 {
-			next.KeyVals, next.Expired = maps.Clone(p.KeyVals), maps.Clone(p.Expired)
-		}
-		q.Push(next)
+	for _, q := range k.opts.Publish {
+		q.PushShared(p, func(p msg.Publication) msg.Publication {
+			p.KeyVals, p.Expired = maps.Clone(p.KeyVals), maps.Clone(p.Expired)
+			return p
+		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"openr/lsdb"
-	wire "openr/thrift/gen/kvstore"
 )
 
 // digest returns all keys without their data, for a full synchronization.
@@ -39,31 +38,24 @@ func (s snapshot) answer(now time.Time, f filter, p DumpParams, a *SyncAnswer) {
 		}
 	}
 	switch {
-	case p.hashes != nil:
-		send, a.ToBeUpdated = difference(send, p.hashes, compareWithThrift)
+	case p.digest != nil:
+		send, a.ToBeUpdated = difference(send, p.digest)
 	case p.Hashes != nil:
-		send, a.ToBeUpdated = difference(send, p.Hashes, compareValues)
+		send, a.ToBeUpdated = difference(send, changesOf(p.Hashes))
 	}
-	var made slab
+	a.at, a.decrement, a.noData = now, s.decrement, p.DoNotPublishValue
+	a.items = slices.DeleteFunc(send, func(it *item) bool {
+		_, ok := outgoing(now, it.value, it.expires, aboutToExpire, s.decrement)
+		return !ok
+	})
 	if p.thrift {
-		a.values, made = make(wire.KeyVals, len(send)), newSlab(len(send))
-	} else {
-		a.KeyVals = make(map[string]lsdb.Value, len(send))
+		return
 	}
-	for _, it := range send {
-		v, ok := outgoing(now, it.value, it.expires, aboutToExpire, s.decrement)
-		if !ok {
-			continue
-		}
-		if p.DoNotPublishValue {
-			v = v.WithoutData()
-		}
-		if p.thrift {
-			a.values[it.key] = made.value(&v)
-		} else {
-			a.KeyVals[it.key] = v
-		}
+	a.KeyVals = make(map[string]lsdb.Value, len(a.items))
+	for _, it := range a.items {
+		a.KeyVals[it.key] = a.shown(it)
 	}
+	a.items = nil
 }
 
 // differs reports whether a full synchronization with a store that holds digest would transfer any key that f selects.

@@ -207,7 +207,7 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	n := len(received)
 	a.c.counters.Sum(cntKeyValsUpdate, int64(n))
 	a.c.counters.Sum(cntMissingKeys, int64(len(r.answer.ToBeUpdated)))
-	a.merge(now, received, origin{sender: name, at: now})
+	a.merge(now, received, origin{sender: name, giver: giverOf(p.spec.Addr, name), at: now})
 	a.third(now, p, r)
 	p.finalize = p.pending != nil
 	if !r.job.again {
@@ -221,7 +221,7 @@ func (a *area) synced(now time.Time, name string, p *peer, r result) {
 	a.c.events.Add(evFullSync, map[string]string{"area": "[Area " + a.id + "] ", "neighbor": name},
 		map[string]int64{"duration_ms": r.took.Milliseconds()})
 	if p.again {
-		a.disagree(now, name)
+		a.disagree(now, p)
 	}
 }
 
@@ -284,19 +284,18 @@ func (a *area) third(now time.Time, p *peer, r result) {
 }
 
 // disagree has the stores compared anew after a TTL update that does not fit what is in this one.
-func (a *area) disagree(now time.Time, name string) {
-	p := a.peers[name]
-	if p == nil {
-		return
-	}
+func (a *area) disagree(now time.Time, p *peer) {
 	a.c.counters.Count(cntConflictVersion)
 	switch p.state {
 	case PeerSyncing:
 		p.again = true // the answer on its way may be older than the update
-		return
-	case PeerIdle:
-		return
+	case PeerInitialized:
+		a.resync(now, p)
 	}
+}
+
+// resync has the stores compared anew: at once, or with a pause if that happens often.
+func (a *area) resync(now time.Time, p *peer) {
 	a.event(now, p, peerDisagrees)
 	p.forget()
 	p.finalize, p.again = false, false
@@ -307,6 +306,16 @@ func (a *area) disagree(now time.Time, name string) {
 		p.retryAt = now.Add(p.resync.failure())
 	}
 	p.resynced = p.retryAt
+}
+
+// refetch synchronizes with peers some of whose keys were refused, when there is room again.
+func (a *area) refetch(now time.Time) {
+	for _, p := range a.peers {
+		if p.refused && p.state == PeerInitialized && a.c.accounts.roomy(p.full) {
+			p.refused = false
+			a.resync(now, p)
+		}
+	}
 }
 
 // statuses returns what is to be known about the peers.

@@ -30,7 +30,8 @@ func (c *syncCall) Write(ctx context.Context, p thrift.TProtocol) error {
 	w.check(p.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, c.digest.mine.n))
 	for it := range c.digest.mine.all() {
 		w.check(p.WriteString(ctx, it.key))
-		if w.hash(&it.value); w.err != nil {
+		v := it.value.WithoutData()
+		if w.value(&v); w.err != nil {
 			return w.err
 		}
 	}
@@ -90,12 +91,16 @@ func (w *encoder) number(name string, id int16, v int64) {
 	w.check(w.p.WriteI64(w.ctx, v))
 }
 
-// hash writes a value without its data.
-func (w *encoder) hash(v *lsdb.Value) {
+// value writes a value, with its data if it has any.
+func (w *encoder) value(v *lsdb.Value) {
 	w.begin("Value")
 	w.number("version", 1, v.Version)
-	w.field("originatorId", thrift.STRING, 3)
+	w.field("originatorId", thrift.STRING, 3) // in the order in which it is declared
 	w.check(w.p.WriteString(w.ctx, v.Originator))
+	if v.HasData() {
+		w.field("value", thrift.STRING, 2)
+		w.check(w.p.WriteBinary(w.ctx, v.Data))
+	}
 	w.number("ttl", 4, v.TTL)
 	w.number("ttlVersion", 5, v.TTLVersion)
 	if v.HasHash {

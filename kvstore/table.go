@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"openr/config"
 	"openr/lsdb"
 )
 
@@ -22,6 +23,9 @@ type table struct {
 	expiry    schedule
 	decrement time.Duration // taken off the lifetime of what leaves this node
 
+	accounts *accounts // shared by the tables of all areas
+	by       int32     // the account of who hands over what is merged
+
 	// What readers that lag behind ask for (feed.go).
 	changes   *uint64   // counts the changes of the store; shared by the tables of all areas
 	watched   bool      // somebody may want to know which keys have gone
@@ -32,7 +36,8 @@ type table struct {
 // entry is a key of the table.
 type entry struct {
 	*item
-	place  int // of item in the table's list
+	place  int32 // of item in the table's list
+	from   int32 // the account that it is on
 	expiry deadline
 }
 
@@ -46,7 +51,7 @@ type removal struct {
 const minGone = 1 << 14
 
 func newTable(decrement time.Duration) *table {
-	return &table{entries: map[string]*entry{}, decrement: decrement, changes: new(uint64)}
+	return &table{entries: map[string]*entry{}, decrement: decrement, changes: new(uint64), accounts: newAccounts(config.KvStoreLimits{})}
 }
 
 // get returns the value of a key with its TTL as received last.
@@ -94,6 +99,11 @@ func (t *table) mergeList(now time.Time, received []change, sender string, held 
 			if e != nil {
 				next.key, next.born = e.key, e.born
 			}
+			if limit := t.full(e, next); limit != "" {
+				r.refused.add(limit, &received[i])
+				r.reasons[key] = ReasonUnknown
+				continue
+			}
 		case takeTTL:
 			next = &item{key: e.key, value: e.value, born: e.born, content: e.content}
 			next.value.TTL, next.value.TTLVersion = got.TTL, got.TTLVersion
@@ -110,29 +120,51 @@ func (t *table) mergeList(now time.Time, received []change, sender string, held 
 		if held == nil || !held(key) {
 			next.expires = expires(now, next.value.TTL)
 		}
-		t.put(e, next)
+		by := t.by
+		if v == takeTTL {
+			by = e.from
+		}
+		t.put(e, next, by)
 	}
 	return r
 }
 
-// put makes it what the table holds of its key; e is the key's entry, nil if it has none.
-func (t *table) put(e *entry, it *item) {
-	t.size += it.size()
-	if e != nil {
-		t.size -= e.size()
-	}
+// full returns the limit that keeps next from taking the place of e, which is nil if the key is new. What does not grow is
+// always taken.
+func (t *table) full(e *entry, next *item) (limit string) {
 	if e == nil {
-		e = &entry{item: it, place: t.items.add(it), expiry: deadline{key: it.key}}
+		return t.accounts.over(t.by, 1, next.size())
+	}
+	if more := next.size() - e.size(); more > 0 {
+		return t.accounts.over(t.by, 0, more)
+	}
+	return ""
+}
+
+// put makes it what the table holds of its key, on an account; e is the key's entry, nil if it has none.
+func (t *table) put(e *entry, it *item, by int32) {
+	if e == nil {
+		e = &entry{item: it, place: int32(t.items.add(it)), expiry: deadline{key: it.key}}
 		t.entries[it.key] = e
 	} else {
+		t.count(e, -1)
 		e.item = it
-		t.items.put(e.place, it)
+		t.items.put(int(e.place), it)
 	}
+	e.from = by
+	t.count(e, 1)
 	if it.expires.IsZero() {
 		t.expiry.drop(&e.expiry)
 	} else {
-		t.expiry.put(&e.expiry, it.expires)
+		t.expiry.postpone(&e.expiry, it.expires)
 	}
+}
+
+// count adds a key to what is counted, or with n = -1 takes it off.
+func (t *table) count(e *entry, n int) {
+	size := e.size() * int64(n)
+	t.size += size
+	t.accounts.add(e.from, n, size)
 }
 
 // expires returns when a value that came at now is to be removed, the zero Time if never.
@@ -151,7 +183,7 @@ func (t *table) hold(key string) {
 	if e := t.entries[key]; e != nil && e.expiry.set() {
 		next := *e.item
 		next.expires = time.Time{}
-		t.put(e, &next)
+		t.put(e, &next, e.from)
 	}
 }
 
@@ -160,14 +192,25 @@ func (t *table) release(now time.Time, key string) {
 	if e := t.entries[key]; e != nil && !e.expiry.set() && e.value.TTL != lsdb.TTLInfinite {
 		next := *e.item
 		next.expires = expires(now, next.value.TTL)
-		t.put(e, &next)
+		t.put(e, &next, e.from)
 	}
 }
 
-// expire removes the keys whose lifetime is over and returns them.
+// maxExpired bounds how many keys expire at a time, so that nothing else has to wait for many that do together.
+const maxExpired = 4096
+
+// expire removes keys whose lifetime is over, at most maxExpired, and returns them. Those that are left are due at once.
 func (t *table) expire(now time.Time) []removal {
 	var gone []removal
-	for d := t.expiry.due(now); d != nil; d = t.expiry.due(now) {
+	for range maxExpired {
+		d := t.expiry.due(now)
+		if d == nil {
+			break
+		}
+		if e := t.entries[d.key]; e.expires.After(now) {
+			t.expiry.put(d, e.expires) // it was refreshed
+			continue
+		}
 		if len(gone) == 0 {
 			*t.changes++
 		}
@@ -182,8 +225,8 @@ func (t *table) remove(key string) removal {
 	e := t.entries[key]
 	t.expiry.drop(&e.expiry)
 	delete(t.entries, key)
-	t.size -= e.size()
-	if moved := t.items.remove(e.place); moved != nil {
+	t.count(e, -1)
+	if moved := t.items.remove(int(e.place)); moved != nil {
 		t.entries[moved.key].place = e.place
 	}
 	return removal{key: key, originator: e.value.Originator, born: e.born, at: *t.changes}

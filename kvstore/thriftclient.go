@@ -26,7 +26,7 @@ type ThriftOptions struct {
 	TOS               int         // traffic class of all packets, as one byte
 	TLS               *tls.Config // from rpc.ClientTLS; nil: plaintext
 	PlaintextFallback bool        // go on without TLS if a peer does not do it, as Open/R does
-	MaxMessage        int         // longest answer in bytes; default 1 GiB, more than the data of a million keys
+	MaxMessage        int         // longest answer in bytes; default 512 MiB, the data of a million keys
 
 	// NoCompression sends everything as it is, and asks the same of peers. Default is zstd, as Open/R does.
 	NoCompression bool
@@ -34,7 +34,7 @@ type ThriftOptions struct {
 
 // defaultMaxMessage bounds the answer to a full synchronization, which has no pages. What is allocated grows with what has
 // really come.
-const defaultMaxMessage = 1 << 30
+const defaultMaxMessage = 512 << 20
 
 // DialThrift returns the way to reach peers over the network: Thrift on TCP (Open/R common/OpenrClient.h). There is one
 // connection for each address, shared by the sessions of all areas. It speaks Rocket. A peer that does not take it, as

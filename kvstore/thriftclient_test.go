@@ -20,25 +20,15 @@ import (
 	"openr/thrift/rpc"
 )
 
-// service is as much of the control API as stores need of each other.
-type service struct {
-	wire.KvStoreService
-	store *KvStore
-}
-
-func (s *service) GetKvStoreKeyValsFilteredArea(ctx context.Context, p *wire.KeyDumpParams, area string) (*wire.Publication, error) {
-	a, err := s.store.Dump(ctx, area, DumpParamsFromThrift(p))
-	if err != nil {
-		return wire.NewPublication(), nil
+// dumpAsOpenR answers as C++ Open/R does: one that does not know the area says nothing.
+func dumpAsOpenR(k *KvStore) func(context.Context, string, DumpParams) (SyncAnswer, error) {
+	return func(ctx context.Context, area string, p DumpParams) (SyncAnswer, error) {
+		a, err := k.Dump(ctx, area, p)
+		if err != nil {
+			return SyncAnswer{}, nil
+		}
+		return a, nil
 	}
-	return PublicationToThrift(a), nil
-}
-
-func (s *service) SetKvStoreKeyVals(ctx context.Context, p *wire.KeySetParams, area string) error {
-	if _, err := s.store.Set(ctx, area, KeySetFromThrift(p)); err != nil {
-		return &wire.KvStoreError{Message: err.Error()}
-	}
-	return nil
 }
 
 // serve runs a store behind a Thrift server on ::1 and returns where it listens.
@@ -62,7 +52,11 @@ func serveUntil(t testing.TB, name string, areas ...string) (_ *KvStore, _ *queu
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, stopServing := serveProcessor(t, wire.NewKvStoreServiceProcessor(&service{store: k}))
+	processor := wire.NewKvStoreServiceProcessor(nil)
+	for method, f := range (Bulk{Set: k.Set, Dump: dumpAsOpenR(k), DumpHashes: k.Dump}).Functions() {
+		processor.AddToProcessorMap(method, f)
+	}
+	addr, stopServing := serveProcessor(t, processor)
 	addr.Node = name
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

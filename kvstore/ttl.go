@@ -29,6 +29,14 @@ func (s *schedule) put(d *deadline, at time.Time) {
 	}
 }
 
+// postpone is put for an owner that looks again when d is due whether it really is: a deadline that only moves away stays
+// where it is till then. So what is refreshed many times before it is due is sorted in once.
+func (s *schedule) postpone(d *deadline, at time.Time) {
+	if !d.set() || at.Before(d.at) {
+		s.put(d, at)
+	}
+}
+
 // drop removes d if it is scheduled.
 func (s *schedule) drop(d *deadline) {
 	if d.set() {

@@ -19,6 +19,25 @@ type KeySet struct {
 	NodeIDs   []string  // nodes that have seen this set, the latest last; none if a client sends it
 	SenderID  string    // the node that sends it; empty if a client does
 	Timestamp time.Time // when it was sent; the zero Time if unknown
+
+	list  []change // the same as KeyVals, which is nil if this is set: as a set is read
+	giver giver    // where it came from, if not from sender
+}
+
+// from is where the set came from.
+func (s KeySet) from() giver {
+	if s.giver != "" {
+		return s.giver
+	}
+	return giverOf("", s.sender())
+}
+
+// changes returns the values as a list, which the caller may change.
+func (s KeySet) changes() []change {
+	if s.list != nil {
+		return s.list
+	}
+	return changesOf(s.KeyVals)
 }
 
 // sender is who handed the set over, in the sense of the merge rule (Open/R kvstore/KvStore-inl.h, mergePublication).
@@ -40,12 +59,18 @@ type DumpParams struct {
 	DoNotPublishValue bool                  // leave Data out of the answer
 	SenderID          string                // the asking node; empty if a client asks
 
-	hashes wire.KeyVals // the same as Hashes, which is nil if this is set
-	thrift bool         // the answer will go to PublicationToThrift
+	digest []change // the same as Hashes, which is nil if this is set: as it is read
+	thrift bool     // the answer will go to PublicationToThrift, or out as it is
+}
+
+// HashesOnly returns parameters for a dump of the same keys without their data (Open/R's getKvStoreHashFiltered): of p only
+// the expressions and the sender count.
+func (p DumpParams) HashesOnly() DumpParams {
+	return DumpParams{Keys: p.Keys, SenderID: p.SenderID, DoNotPublishValue: true, thrift: p.thrift}
 }
 
 // compares reports whether the difference between two stores is asked for.
-func (p *DumpParams) compares() bool { return p.Hashes != nil || p.hashes != nil }
+func (p *DumpParams) compares() bool { return p.Hashes != nil || p.digest != nil }
 
 // SyncAnswer is the answer to a dump or to the first leg of a full synchronization (KvStore.thrift, Publication). TTLs
 // in it are what is left, less the decrement of one hop.
@@ -55,8 +80,22 @@ type SyncAnswer struct {
 	ToBeUpdated []string // keys of which the asker has, or may have, the better value; nil if it sent no Hashes
 
 	// The same as KeyVals, which is nil if one of these is set: as an answer is read, and as it is written.
-	list   []change
-	values wire.KeyVals
+	list  []change
+	items []*item
+
+	// How items are shown.
+	at        time.Time
+	decrement time.Duration
+	noData    bool
+}
+
+// shown returns the value of one of the items as it goes out.
+func (a *SyncAnswer) shown(it *item) lsdb.Value {
+	v, _ := outgoing(a.at, it.value, it.expires, aboutToExpire, a.decrement)
+	if a.noData {
+		return v.WithoutData()
+	}
+	return v
 }
 
 // changes returns the values as a list, which the caller may change.

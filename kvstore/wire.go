@@ -109,7 +109,7 @@ func KeySetFromThrift(t *wire.KeySetParams) KeySet {
 // DumpParamsToThrift converts the parameters of a dump.
 func DumpParamsToThrift(p DumpParams) *wire.KeyDumpParams {
 	t := wire.NewKeyDumpParams()
-	if t.KeyValHashes = p.hashes; p.Hashes != nil {
+	if p.Hashes != nil {
 		t.KeyValHashes = KeyValsToThrift(p.Hashes)
 	}
 	t.OriginatorIds = append([]string{}, p.Originators...)
@@ -125,14 +125,20 @@ func DumpParamsToThrift(p DumpParams) *wire.KeyDumpParams {
 }
 
 // DumpParamsFromThrift is the inverse of DumpParamsToThrift; nil gives parameters that select everything. The hashes are
-// shared with t, and not in Hashes; an answer to a dump with these parameters is for PublicationToThrift alone.
+// not in Hashes; an answer to a dump with these parameters is for PublicationToThrift alone.
 func DumpParamsFromThrift(t *wire.KeyDumpParams) DumpParams {
 	if t == nil {
 		return DumpParams{thrift: true}
 	}
 	p := DumpParams{
 		Keys: t.Keys, Originators: t.OriginatorIds, And: t.Oper != nil && *t.Oper == wire.FilterOperator_AND,
-		hashes: t.KeyValHashes, thrift: true, IgnoreTTL: t.IgnoreTtl, DoNotPublishValue: t.DoNotPublishValue,
+		thrift: true, IgnoreTTL: t.IgnoreTtl, DoNotPublishValue: t.DoNotPublishValue,
+	}
+	if t.KeyValHashes != nil {
+		p.digest = make([]change, 0, len(t.KeyValHashes))
+		for key, v := range t.KeyValHashes {
+			p.digest = append(p.digest, change{key, ValueFromThrift(v)})
+		}
 	}
 	if t.SenderId != nil {
 		p.SenderID = *t.SenderId
@@ -143,8 +149,11 @@ func DumpParamsFromThrift(t *wire.KeyDumpParams) DumpParams {
 // PublicationToThrift returns an answer as the generated struct.
 func PublicationToThrift(a SyncAnswer) *wire.Publication {
 	t := wire.NewPublication()
-	if t.KeyVals = a.values; t.KeyVals == nil {
-		t.KeyVals = KeyValsToThrift(a.KeyVals)
+	t.KeyVals = KeyValsToThrift(a.KeyVals)
+	made := newSlab(len(a.items))
+	for _, it := range a.items {
+		v := a.shown(it)
+		t.KeyVals[it.key] = made.value(&v)
 	}
 	t.ExpiredKeys = []string{}
 	t.TobeUpdatedKeys = a.ToBeUpdated

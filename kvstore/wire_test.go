@@ -50,10 +50,16 @@ func TestConversionsGoBothWays(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := DumpParamsFromThrift(dt)
-		if got.Hashes = KeyValsFromThrift(got.hashes); !got.thrift {
+		if !got.thrift {
 			t.Fatal("the answer to a generated struct is to be one")
 		}
-		if got.hashes, got.thrift = nil, false; !reflect.DeepEqual(got, dump) {
+		if got.digest != nil {
+			got.Hashes = map[string]lsdb.Value{}
+		}
+		for _, c := range got.digest {
+			got.Hashes[c.key] = c.value
+		}
+		if got.digest, got.thrift = nil, false; !reflect.DeepEqual(got, dump) {
 			t.Fatalf("parameters %+v became %+v", dump, got)
 		}
 		answer := SyncAnswer{Area: "0", KeyVals: keyVals.Draw(t, "answer"), ToBeUpdated: rapid.SampledFrom([][]string{nil, {}, {"a"}}).Draw(t, "toBeUpdated")}
@@ -156,6 +162,6 @@ func FuzzFromThrift(f *testing.F) {
 
 // disagree makes the session of a peer start a new synchronization.
 func (b *bench) disagree(now time.Time, session uint64) {
-	b.areas["0"].disagree(now, b.sessions[session].name)
+	b.areas["0"].disagree(now, b.sessions[session].peer)
 	b.done(now, result{job: job{session: session, kind: jobFlood}})
 }

@@ -18,7 +18,7 @@ Add *K for K parallel links instead of one: line:2*2, ring:4*3.`
 
 // Limits of a lab: the numbering of addresses and interface names allows more, one machine hardly does.
 const (
-	maxNodes = 1000
+	maxNodes = 1100
 	maxLinks = 20000
 )
 

@@ -38,7 +38,7 @@ func TestParseTopologyRefuses(t *testing.T) {
 		"line":              `"" is not a whole number`,
 		"line:x":            `"x" is not a whole number`,
 		"line:0":            "0 is not in the range",
-		"line:1001":         "1001 is not in the range",
+		"line:1101":         "1101 is not in the range",
 		"ring:2":            "2 is not in the range 3 to",
 		"grid:3":            "takes 2 numbers, not 1",
 		"grid:100x100":      "10000 nodes; the limit is",

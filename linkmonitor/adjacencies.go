@@ -22,6 +22,8 @@ type adjacencies struct {
 
 	holdEnd time.Time // until then nothing is advertised
 	held    bool
+
+	withdrawn bool // see LinkMonitor.Withdraw
 }
 
 // adjKey names an adjacency. Spark has at most one neighbour of a name on an interface.
@@ -43,6 +45,8 @@ type areaState struct {
 	sentAt    time.Time
 	sent      lsdb.AdjacencyDatabase
 	sentBytes []byte // sent without perf events; nil: never sent
+
+	earlier *lsdb.AdjacencyDatabase // of an earlier life of this node; nil: none known, or superseded
 }
 
 func newAdjacencies(cfg *config.Config, drain *drainState, holdEnd time.Time) *adjacencies {
@@ -167,6 +171,7 @@ func (a *adjacencies) flush(now time.Time, out *effects) {
 			continue
 		}
 		s.due = time.Time{}
+		earlier := a.inherit(id, now)
 		db := a.database(id)
 		data := db.Marshal()
 		if s.sentBytes != nil && bytes.Equal(data, s.sentBytes) {
@@ -175,6 +180,11 @@ func (a *adjacencies) flush(now time.Time, out *effects) {
 		s.sentAt, s.sentBytes = now, data
 		if a.cfg.LinkMonitor.PerfMeasurement {
 			db.PerfEvents = []lsdb.PerfEvent{{Node: a.cfg.NodeName, Description: "ADJ_DB_UPDATED", UnixMillis: now.UnixMilli()}}
+			if updated := earlier.PerfEvents; len(updated) > 0 {
+				if earlier.PerfEvents = nil; bytes.Equal(data, earlier.Marshal()) {
+					db.PerfEvents = updated // then, not now
+				}
+			}
 			data = db.Marshal()
 		}
 		s.sent = db
@@ -184,6 +194,40 @@ func (a *adjacencies) flush(now time.Time, out *effects) {
 		out.keys[msg.AreaKey{Area: id, Key: lsdb.AdjKey(a.cfg.NodeName)}] = msg.KeyRequest{Op: msg.KeyPersist, Data: data}
 		out.sum(counterAdvertiseAdj)
 	}
+}
+
+// recall takes in what has changed in the store: until an area is told anything, what it still knows of an earlier life of
+// this node.
+func (a *adjacencies) recall(pub msg.Publication) {
+	key := lsdb.AdjKey(a.cfg.NodeName)
+	for id, s := range a.areas {
+		v, ok := pub.KeyVals[msg.AreaKey{Area: id, Key: key}]
+		if !ok || !v.HasData() || v.Originator != a.cfg.NodeName || s.sentBytes != nil {
+			continue
+		}
+		if db, err := lsdb.ParseAdjacencyDatabase(v.Data); err == nil {
+			s.earlier = &db
+		}
+	}
+}
+
+// inherit gives the adjacencies of an area that stood in an earlier life, over the same link, their time stamps, and returns
+// the database of that life. The neighbours have kept them meanwhile, and a node that restarts leaves its database as it was.
+func (a *adjacencies) inherit(area string, now time.Time) (earlier lsdb.AdjacencyDatabase) {
+	s := a.areas[area]
+	if s.earlier == nil {
+		return earlier
+	}
+	earlier, s.earlier = *s.earlier, nil
+	for _, was := range earlier.Adjacencies {
+		x := a.table[adjKey{was.Node, was.IfName}]
+		up := time.Unix(was.Timestamp, 0)
+		if x != nil && x.area == area && x.last.OtherIfName == was.OtherIfName && x.last.V6 == was.NextHopV6 && x.last.V4 == was.NextHopV4 &&
+			was.Timestamp > 0 && !up.After(now) {
+			x.up = up
+		}
+	}
+	return earlier
 }
 
 // next returns when flush has something to do; zero: not before an event.
@@ -201,7 +245,7 @@ func (a *adjacencies) next() time.Time {
 // database builds the adjacency database of an area, without perf events. The same adjacencies give the same bytes.
 func (a *adjacencies) database(area string) lsdb.AdjacencyDatabase {
 	db := lsdb.AdjacencyDatabase{
-		Node: a.cfg.NodeName, Area: area, Overloaded: a.drain.Overloaded, MetricIncrement: a.drain.MetricIncrement,
+		Node: a.cfg.NodeName, Area: area, Overloaded: a.drain.Overloaded || a.withdrawn, MetricIncrement: a.drain.MetricIncrement,
 		Adjacencies: []lsdb.Adjacency{},
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(a.table), compareAdjKeys) {

@@ -77,12 +77,35 @@ func (n *Netlink) Watch(w Watch) {
 	}
 }
 
+// carriers remembers of which links somebody has been told that the carrier is lost.
+type carriers struct {
+	tell func(ifName string, alive bool)
+	lost map[string]bool
+}
+
+// saw tells of a carrier that is lost, and of its return.
+func (c *carriers) saw(name string, carrier bool) {
+	if c.tell == nil || c.lost[name] == !carrier {
+		return
+	}
+	if carrier {
+		delete(c.lost, name)
+	} else {
+		c.lost[name] = true
+	}
+	c.tell(name, carrier)
+}
+
 // suspects returns requests for the links whose carrier is not what it is known to be, and for the addresses to list: of one
 // link or of all, as a socket can list but one thing at a time. The answers are messages as for changes.
-func suspects(conn syscall.RawConn, w Watch) []*nl.NetlinkRequest {
+func suspects(conn syscall.RawConn, w Watch, seen *carriers) []*nl.NetlinkRequest {
 	var reqs []*nl.NetlinkRequest
 	for _, l := range w.Links {
-		if carrier, ok := carrier(conn, l.Name); !ok || carrier == l.Up {
+		carrier, ok := carrier(conn, l.Name)
+		if ok {
+			seen.saw(l.Name, carrier)
+		}
+		if !ok || carrier == l.Up {
 			continue
 		}
 		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)

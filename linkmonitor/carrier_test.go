@@ -112,6 +112,22 @@ func TestWatchIsSlowerForManyLinks(t *testing.T) {
 	}
 }
 
+// Who wants to know of lost carriers is told of each once, and of its return, but not of a link that never lost its own.
+func TestCarrierIsTold(t *testing.T) {
+	var told []string
+	c := carriers{func(name string, alive bool) { told = append(told, fmt.Sprint(name, " ", alive)) }, map[string]bool{}}
+	for _, s := range []struct {
+		name    string
+		carrier bool
+	}{{"eth0", true}, {"eth1", true}, {"eth0", false}, {"eth0", false}, {"eth1", true}, {"eth0", true}, {"eth0", true}, {"eth0", false}} {
+		c.saw(s.name, s.carrier)
+	}
+	if want := []string{"eth0 false", "eth0 true", "eth0 false"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	(&carriers{}).saw("eth0", false) // nobody wants to know
+}
+
 // The kernel is late to tell: only a look shows it.
 func TestRunLooksForItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

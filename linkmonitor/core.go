@@ -111,6 +111,7 @@ func (c *core) linkEvents(events []LinkEvent, now time.Time, out *effects) {
 // linkState takes in what has changed in the store. When a node has lost or gained an adjacency, the next to change may be
 // one of this node's own links.
 func (c *core) linkState(pub msg.Publication, now time.Time) {
+	c.adj.recall(pub)
 	for k, v := range pub.KeyVals {
 		if _, ok := lsdb.ParseAdjKey(k.Key); ok && v.HasData() {
 			c.watch.start(now)

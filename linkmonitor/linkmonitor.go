@@ -35,6 +35,9 @@ type Options struct {
 
 	Store Store      // where the drain state is kept; nil: nowhere
 	Links LinkSource // nil: the kernel, in the network namespace of the thread that calls New
+	// Carrier is called by the kernel's source when a link's carrier is seen lost, maybe before the kernel tells, and when it is
+	// seen back after that. nil: nobody wants to know.
+	Carrier func(ifName string, alive bool)
 }
 
 // LinkMonitor is the module. Make it with New and start it with Run.
@@ -64,6 +67,7 @@ func New(o Options) (*LinkMonitor, error) {
 		if err != nil {
 			return nil, err
 		}
+		links.tell = o.Carrier
 		o.Links = links
 	}
 	var stored []byte
@@ -124,6 +128,9 @@ func (m *LinkMonitor) Run(ctx context.Context) error {
 			}
 		case <-synced:
 			synced = nil
+			if pub, ok := m.o.LinkState.Take(); ok { // what was synchronized comes first
+				m.core.linkState(pub, time.Now())
+			}
 			m.core.kvStoreSynced(time.Now())
 		case <-timer.C:
 		case call := <-m.calls.C():

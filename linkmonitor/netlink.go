@@ -37,6 +37,7 @@ type Netlink struct {
 
 	watches chan Watch
 	skips   chan Addr
+	tell    func(ifName string, alive bool) // see Options.Carrier; nil: nobody
 
 	mu     sync.Mutex // guards what follows
 	socket *os.File   // opened by NewNetlink; nil once Run has taken it
@@ -133,6 +134,7 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 	wg.Go(func() {
 		var watch Watch
 		var looked time.Time
+		seen := carriers{n.tell, map[string]bool{}}
 		look := time.NewTimer(time.Hour)
 		look.Stop()
 		defer look.Stop()
@@ -150,7 +152,7 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 				look.Reset(time.Until(looked.Add(watch.Every)))
 			case <-look.C:
 				looked = time.Now()
-				n.attempt(conn, suspects(conn, watch)...)
+				n.attempt(conn, suspects(conn, watch, &seen)...)
 				if time.Now().Before(watch.Until) {
 					look.Reset(watch.Every)
 				}

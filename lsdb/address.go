@@ -1,6 +1,7 @@
 package lsdb
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -38,13 +39,18 @@ func Prefix(p netip.Prefix) *network.IpPrefix {
 // PrefixFromThrift returns the masked network in t, or an error if its address or length is not one of IPv4 or IPv6.
 func PrefixFromThrift(t *network.IpPrefix) (netip.Prefix, error) {
 	if t == nil {
-		return netip.Prefix{}, fmt.Errorf("prefix is missing")
+		return netip.Prefix{}, errNoPrefix
 	}
-	addr := AddrFromThrift(t.PrefixAddress)
-	p, err := addr.Prefix(int(t.PrefixLength))
+	return toNetwork(AddrFromThrift(t.PrefixAddress), addressBytes(t.PrefixAddress), t.PrefixLength)
+}
+
+var errNoPrefix = errors.New("prefix is missing")
+
+// toNetwork returns a masked network. bytes is how many the address had as it came.
+func toNetwork(addr netip.Addr, bytes int, length int16) (netip.Prefix, error) {
+	p, err := addr.Prefix(int(length))
 	if err != nil || !addr.IsValid() {
-		return netip.Prefix{}, fmt.Errorf("prefix of %d address bytes and length %d is not an IPv4 or IPv6 network",
-			addressBytes(t.PrefixAddress), t.PrefixLength)
+		return netip.Prefix{}, fmt.Errorf("prefix of %d address bytes and length %d is not an IPv4 or IPv6 network", bytes, length)
 	}
 	return p, nil
 }

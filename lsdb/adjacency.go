@@ -1,7 +1,6 @@
 package lsdb
 
 import (
-	"fmt"
 	"net/netip"
 
 	"openr/thrift/compact"
@@ -49,11 +48,9 @@ func (db AdjacencyDatabase) Marshal() []byte {
 // ParseAdjacencyDatabase decodes the content of an adj: key. Area is what the sender wrote; the area of the
 // publication counts (Open/R decision/Decision.cpp).
 func ParseAdjacencyDatabase(b []byte) (AdjacencyDatabase, error) {
-	t := types.NewAdjacencyDatabase()
-	if err := compact.Unmarshal(b, t); err != nil {
-		return AdjacencyDatabase{}, fmt.Errorf("adjacency database: %w", err)
-	}
-	return AdjacencyDatabaseFromThrift(t), nil
+	d := decoders.Get().(*Decoder)
+	defer decoders.Put(d)
+	return d.AdjacencyDatabase(b)
 }
 
 // Thrift returns db as the generated struct, for RPC answers.
@@ -76,28 +73,6 @@ func (db AdjacencyDatabase) Thrift() *types.AdjacencyDatabase {
 		t.Adjacencies[i] = x
 	}
 	return t
-}
-
-// AdjacencyDatabaseFromThrift is the inverse of AdjacencyDatabase.Thrift. Addresses that are not 4 or 16 bytes long, and
-// 0.0.0.0 as an IPv4 next hop, become invalid addresses.
-func AdjacencyDatabaseFromThrift(t *types.AdjacencyDatabase) AdjacencyDatabase {
-	db := AdjacencyDatabase{
-		Node: t.ThisNodeName, Area: t.Area, Overloaded: t.IsOverloaded, MetricIncrement: t.NodeMetricIncrementVal,
-		PerfEvents: perfEventsFromThrift(t.PerfEvents), Adjacencies: make([]Adjacency, 0, len(t.Adjacencies)),
-	}
-	for _, x := range t.Adjacencies {
-		a := Adjacency{
-			Node: x.OtherNodeName, IfName: x.IfName, OtherIfName: x.OtherIfName,
-			NextHopV6: AddrFromThrift(x.NextHopV6), NextHopV4: AddrFromThrift(x.NextHopV4),
-			Metric: x.Metric, Overloaded: x.IsOverloaded, RTT: x.Rtt, Timestamp: x.Timestamp, Weight: x.Weight,
-			OnlyUsedByOther: x.AdjOnlyUsedByOtherNode, MetricIncrement: x.LinkMetricIncrementVal,
-		}
-		if !a.NextHopV4.Is4() || a.NextHopV4.IsUnspecified() {
-			a.NextHopV4 = netip.Addr{}
-		}
-		db.Adjacencies = append(db.Adjacencies, a)
-	}
-	return db
 }
 
 func perfEventsThrift(events []PerfEvent) *types.PerfEvents {

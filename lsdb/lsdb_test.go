@@ -1,13 +1,18 @@
 package lsdb_test
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"openr/lsdb"
+	"openr/thrift/compact"
+	"openr/thrift/gen/types"
 )
 
 func TestPrefixKey(t *testing.T) {
@@ -120,10 +125,63 @@ func fuzzSeeds(f *testing.F) {
 	}
 }
 
+// plainAdjacencyDatabase decodes with the generated code.
+func plainAdjacencyDatabase(b []byte) (db lsdb.AdjacencyDatabase, err error) {
+	t := types.NewAdjacencyDatabase()
+	if err := compact.Unmarshal(b, t); err != nil {
+		return db, err
+	}
+	db = lsdb.AdjacencyDatabase{
+		Node: t.ThisNodeName, Area: t.Area, Overloaded: t.IsOverloaded, MetricIncrement: t.NodeMetricIncrementVal,
+		PerfEvents: plainPerfEvents(t.PerfEvents), Adjacencies: []lsdb.Adjacency{},
+	}
+	for _, x := range t.Adjacencies {
+		a := lsdb.Adjacency{
+			Node: x.OtherNodeName, IfName: x.IfName, OtherIfName: x.OtherIfName,
+			NextHopV6: lsdb.AddrFromThrift(x.NextHopV6), NextHopV4: lsdb.AddrFromThrift(x.NextHopV4),
+			Metric: x.Metric, Overloaded: x.IsOverloaded, RTT: x.Rtt, Timestamp: x.Timestamp, Weight: x.Weight,
+			OnlyUsedByOther: x.AdjOnlyUsedByOtherNode, MetricIncrement: x.LinkMetricIncrementVal,
+		}
+		if !a.NextHopV4.Is4() || a.NextHopV4.IsUnspecified() {
+			a.NextHopV4 = netip.Addr{}
+		}
+		db.Adjacencies = append(db.Adjacencies, a)
+	}
+	return db, nil
+}
+
+func plainPerfEvents(t *types.PerfEvents) (events []lsdb.PerfEvent) {
+	if t == nil {
+		return nil
+	}
+	events = []lsdb.PerfEvent{}
+	for _, e := range t.Events {
+		events = append(events, lsdb.PerfEvent{Node: e.NodeName, Description: e.EventDescr, UnixMillis: e.UnixTs})
+	}
+	return events
+}
+
+// plainPrefixDatabase decodes with the generated code.
+func plainPrefixDatabase(b []byte) (db lsdb.PrefixDatabase, err error) {
+	t := types.NewPrefixDatabase()
+	if err := compact.Unmarshal(b, t); err != nil {
+		return db, err
+	}
+	if len(t.PrefixEntries) != 1 {
+		return db, errors.New("not one entry")
+	}
+	entry, err := lsdb.PrefixEntryFromThrift(t.PrefixEntries[0])
+	return lsdb.PrefixDatabase{Node: t.ThisNodeName, Entry: entry, Delete: t.DeletePrefix, PerfEvents: plainPerfEvents(t.PerfEvents)}, err
+}
+
+// FuzzParseAdjacencyDatabase: what is refused, and what is understood, is what the generated code refuses and understands.
 func FuzzParseAdjacencyDatabase(f *testing.F) {
 	fuzzSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		db, err := lsdb.ParseAdjacencyDatabase(b)
+		if want, plain := plainAdjacencyDatabase(b); (err == nil) != (plain == nil) || err == nil && !reflect.DeepEqual(db, want) {
+			t.Fatalf("%+v, %v\nwant %+v, %v", db, err, want, plain)
+		}
 		if err != nil {
 			return
 		}
@@ -133,15 +191,132 @@ func FuzzParseAdjacencyDatabase(f *testing.F) {
 	})
 }
 
+// FuzzParsePrefixDatabase is the same for prefixes.
 func FuzzParsePrefixDatabase(f *testing.F) {
 	fuzzSeeds(f)
+	decoder := lsdb.NewDecoder()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		db, err := lsdb.ParsePrefixDatabase(b)
+		want, plain := plainPrefixDatabase(b)
+		if (err == nil) != (plain == nil) || err == nil && !(db.Node == want.Node && db.Delete == want.Delete && db.Entry.Equal(want.Entry) && slices.Equal(db.PerfEvents, want.PerfEvents)) {
+			t.Fatalf("%+v, %v\nwant %+v, %v", db, err, want, plain)
+		}
+		for range 2 { // the second time from memory
+			a, short := decoder.Advertisement(b)
+			if (short == nil) != (err == nil) || !sameAdvertisement(a, db) {
+				t.Fatalf("%+v, %v\nwant %+v, %v", a, short, db, err)
+			}
+		}
 		if err != nil {
 			return
 		}
 		if again, err := lsdb.ParsePrefixDatabase(db.Marshal()); err != nil || !again.Entry.Equal(db.Entry) || again.Node != db.Node {
 			t.Errorf("what was accepted does not survive its own encoding: %+v, then %+v, %v", db, again, err)
+		}
+	})
+}
+
+// sameAdvertisement reports whether both forms say the same.
+func sameAdvertisement(a lsdb.Advertisement, db lsdb.PrefixDatabase) bool {
+	if a.Entry == nil {
+		return reflect.DeepEqual(db, lsdb.PrefixDatabase{})
+	}
+	e := *a.Entry
+	e.Prefix = a.Prefix
+	return a.Node == db.Node && a.Delete == db.Delete && e.Equal(db.Entry) && slices.Equal(a.PerfEvents, db.PerfEvents)
+}
+
+// TestAdvertisementsShare: what many say of many prefixes is kept once, and what is said twice in one value is not taken for
+// what others say.
+func TestAdvertisementsShare(t *testing.T) {
+	d := lsdb.NewDecoder()
+	decode := func(b []byte) lsdb.Advertisement {
+		t.Helper()
+		a, err := d.Advertisement(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := lsdb.ParsePrefixDatabase(b)
+		if err != nil || !sameAdvertisement(a, db) {
+			t.Errorf("%+v, want %+v, %v", a, db, err)
+		}
+		return a
+	}
+	value := func(node, prefix string, preference int32) []byte {
+		return lsdb.PrefixDatabase{Node: node, Entry: lsdb.PrefixEntry{
+			Prefix: netip.MustParsePrefix(prefix), Tags: []string{"x"}, Metrics: lsdb.PrefixMetrics{PathPreference: preference},
+		}}.Marshal()
+	}
+	first := decode(value("n1", "fd00:1::/64", 7))
+	for _, b := range [][]byte{value("n2", "fd00:2::/48", 7), value("a-longer-name", "10.0.0.0/8", 7), value("", "::/0", 7)} {
+		if decode(b).Entry != first.Entry {
+			t.Errorf("% x: not shared", b)
+		}
+	}
+	if decode(value("n1", "fd00:1::/64", 8)).Entry == first.Entry {
+		t.Error("another preference is shared")
+	}
+	twice := value("n1", "fd00:1::/64", 9)
+	twice = append(twice[:len(twice)-1], 0x08, 0x02, 2, 'n', '3', 0) // field 1 again, with its number spelled out
+	for range 2 {
+		if a := decode(twice); a.Node != "n3" {
+			t.Errorf("the last word is %q", a.Node)
+		}
+	}
+	decode(append(value("n1", "fd00:1::/64", 9)[:4], twice[4:]...))
+}
+
+// BenchmarkDecoder is what it takes to read the content of a key.
+func BenchmarkDecoder(b *testing.B) {
+	prefix := lsdb.PrefixDatabase{Node: "rack-17", Entry: lsdb.PrefixEntry{
+		Prefix: netip.MustParsePrefix("fd00:17::/64"), Type: lsdb.PrefixLoopback, Metrics: lsdb.PrefixMetrics{PathPreference: 1000, SourcePreference: 200},
+	}}.Marshal()
+	db := lsdb.AdjacencyDatabase{Node: "rack-17", Area: "0"}
+	for i := range 4 {
+		db.Adjacencies = append(db.Adjacencies, lsdb.Adjacency{
+			Node: fmt.Sprint("leaf-", i), IfName: fmt.Sprint("if-", i), OtherIfName: "if-17", NextHopV6: netip.MustParseAddr("fe80::1"), Metric: 10, Timestamp: 1_700_000_000, Weight: 1,
+		})
+	}
+	adj := db.Marshal()
+	d := lsdb.NewDecoder()
+	b.Run("prefix", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.PrefixDatabase(prefix); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("prefix like others", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.Advertisement(prefix); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("prefix, generated code", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := plainPrefixDatabase(prefix); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("four adjacencies", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.AdjacencyDatabase(adj); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("four adjacencies, generated code", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := plainAdjacencyDatabase(adj); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

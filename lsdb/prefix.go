@@ -1,7 +1,6 @@
 package lsdb
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -74,18 +73,9 @@ func (db PrefixDatabase) Marshal() []byte {
 
 // ParsePrefixDatabase decodes the content of a prefix: key. It is an error if it does not hold exactly one valid entry.
 func ParsePrefixDatabase(b []byte) (PrefixDatabase, error) {
-	t := types.NewPrefixDatabase()
-	if err := compact.Unmarshal(b, t); err != nil {
-		return PrefixDatabase{}, fmt.Errorf("prefix database: %w", err)
-	}
-	if len(t.PrefixEntries) != 1 {
-		return PrefixDatabase{}, fmt.Errorf("prefix database of %q holds %d entries, want exactly 1", t.ThisNodeName, len(t.PrefixEntries))
-	}
-	entry, err := PrefixEntryFromThrift(t.PrefixEntries[0])
-	if err != nil {
-		return PrefixDatabase{}, fmt.Errorf("prefix database of %q: %w", t.ThisNodeName, err)
-	}
-	return PrefixDatabase{Node: t.ThisNodeName, Entry: entry, Delete: t.DeletePrefix, PerfEvents: perfEventsFromThrift(t.PerfEvents)}, nil
+	d := decoders.Get().(*Decoder)
+	defer decoders.Put(d)
+	return d.PrefixDatabase(b)
 }
 
 // Thrift returns e as the generated struct.

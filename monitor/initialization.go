@@ -27,6 +27,14 @@ const (
 	Initialized        = kvstore.InitializationEvent_INITIALIZED
 )
 
+// Order is the stages in the order in which a node reaches them, without INITIALIZING, which it begins with.
+func Order() []Stage {
+	return []Stage{
+		AgentConfigured, LinkDiscovered, NeighborDiscovered, KvStoreSynced, AdjacencyDBSynced, RIBComputed, FIBSynced, PrefixDBSynced,
+		Initialized,
+	}
+}
+
 // Initialization records when each stage was reached and tells whoever waits. All methods may be called from any
 // goroutine; those of a nil *Initialization record nothing, and Done then returns a channel that never closes.
 type Initialization struct {
@@ -84,6 +92,14 @@ func (i *Initialization) channel(s Stage) chan struct{} {
 		i.done[s] = make(chan struct{})
 	}
 	return i.done[s]
+}
+
+// Start returns when the clock was started.
+func (i *Initialization) Start() time.Time {
+	if i == nil {
+		return time.Time{}
+	}
+	return i.start
 }
 
 // Times returns the stages reached so far, each with the time since start.

@@ -39,7 +39,7 @@ func WatchProcess(c *Counters) *Process {
 	start := time.Now()
 	p := &Process{counters: c, at: start, used: cpuTime()}
 	c.Func(cntUptime, func() int64 { return int64(time.Since(start) / time.Second) })
-	c.Func(cntMemory, residentBytes)
+	c.Func(cntMemory, ResidentBytes)
 	c.Func(cntCPUTime, func() int64 { return cpuTime().Milliseconds() })
 	c.Source(func(set func(name string, v int64)) {
 		percent, peak := p.look(time.Now(), cpuTime())
@@ -76,8 +76,9 @@ func (p *Process) look(now time.Time, used time.Duration) (percent, peak int64) 
 	return p.percent, p.peak
 }
 
-// residentBytes reads the second field of /proc/self/statm (proc(5)): resident pages. 0 if it cannot be read.
-func residentBytes() int64 {
+// ResidentBytes returns the resident memory of this process: the second field of /proc/self/statm (proc(5)). 0 if it cannot
+// be read.
+func ResidentBytes() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0

@@ -15,30 +15,8 @@ import (
 type OriginatedStatus struct {
 	Prefix     config.OriginatedPrefix
 	Supporting []netip.Prefix // programmed routes inside the prefix, sorted
-	Installed  bool           // there are enough of them (and the forwarding table is known): it is to be advertised
+	Installed  bool           // there are enough of them (and the forwarding table is known), and its policy accepts it
 }
-
-// Stage says on which side of an area's import policy to look at routes. The numbers are those of Open/R's
-// OpenrCtrl.thrift, RouteFilterType.
-type Stage int
-
-// The stages.
-const (
-	BeforePolicy Stage = 0 // what is meant for the area
-	AfterPolicy  Stage = 1 // what is let in
-	Rejected     Stage = 2 // what is kept out
-)
-
-// AreaRoute is what this node says about a prefix in one area.
-type AreaRoute struct {
-	Entry     lsdb.PrefixEntry
-	HitPolicy string // the policy that let it in; empty if the area has none, and BeforePolicy
-	IGPCost   int32  // as Advertised.IGPCost
-}
-
-// alwaysAllow is the policy that every prefix meets in an area with an import policy, as in Open/R's open-source build
-// (policy/PolicyManager.cpp).
-const alwaysAllow = "Always Allow"
 
 // Advertised returns everything this node has reason to advertise, sorted by prefix and type.
 func (m *PrefixManager) Advertised(ctx context.Context) (all []Advertised, err error) {
@@ -46,30 +24,35 @@ func (m *PrefixManager) Advertised(ctx context.Context) (all []Advertised, err e
 	return all, err
 }
 
-// AreaRoutes returns the best entry of each prefix that is to be advertised in an area now, sorted by prefix. Since policies
-// are not evaluated, entries come out of them as they go in and none is rejected. It fails with ErrUnknownArea for an area
-// that is not configured.
+// AreaRoutes returns the best entry of each prefix that is to be advertised in an area now, on one side of the area's import
+// policy, sorted by prefix. Without a policy all are let through. It fails with ErrUnknownArea for an area that is not
+// configured.
 func (m *PrefixManager) AreaRoutes(ctx context.Context, area string, stage Stage) (routes []AreaRoute, err error) {
 	if !slices.Contains(m.core.areas, area) {
 		return nil, fmt.Errorf("%w: %q; there are %q", ErrUnknownArea, area, m.core.areas)
 	}
-	policy := ""
-	switch stage {
-	case BeforePolicy:
-	case AfterPolicy:
-		if m.ImportPolicies[area] != "" {
-			policy = alwaysAllow
-		}
-	case Rejected:
-		return nil, m.calls.Do(ctx, func() {})
-	default:
-		return nil, fmt.Errorf("filter type %d: want 0 (before the area's policy), 1 (after it) or 2 (rejected by it)", stage)
+	if err := stage.check(); err != nil {
+		return nil, err
 	}
-	err = m.calls.Do(ctx, func() { routes = m.core.meantFor(area) })
-	for i := range routes {
-		routes[i].HitPolicy = policy
-	}
+	err = m.calls.Do(ctx, func() { routes = m.core.inArea(area, stage) })
 	return routes, err
+}
+
+// OriginationRoutes returns the prefixes of the configuration that have an origination policy and enough supporting routes,
+// on one side of that policy, sorted by prefix.
+func (m *PrefixManager) OriginationRoutes(ctx context.Context, stage Stage) (routes []AreaRoute, err error) {
+	if err := stage.check(); err != nil {
+		return nil, err
+	}
+	err = m.calls.Do(ctx, func() { routes = m.core.underPolicy(stage) })
+	return routes, err
+}
+
+func (s Stage) check() error {
+	if s < BeforePolicy || s > Rejected {
+		return fmt.Errorf("filter type %d: want 0 (before the policy), 1 (after it) or 2 (rejected by it)", s)
+	}
+	return nil
 }
 
 // Originated returns how the prefixes of the configuration stand, in the order of the file.
@@ -122,23 +105,11 @@ func (m *PrefixManager) change(ctx context.Context, f func() error) (err error) 
 	return err
 }
 
-// meantFor returns the best entry of each prefix that goes to area, sorted by prefix.
-func (c *core) meantFor(area string) (routes []AreaRoute) {
-	for _, p := range slices.SortedFunc(maps.Keys(c.origins), netip.Prefix.Compare) {
-		if t, ok := choose(c.origins[p], c.ready); ok {
-			if o := c.origins[p][t]; slices.Contains(o.areas, area) {
-				routes = append(routes, AreaRoute{Entry: o.entry, IGPCost: o.igpCost})
-			}
-		}
-	}
-	return routes
-}
-
 // status returns how an originated prefix stands.
 func (c *core) status(p netip.Prefix) OriginatedStatus {
 	o := c.originated[p]
 	return OriginatedStatus{
 		Prefix: o.OriginatedPrefix, Supporting: slices.SortedFunc(maps.Keys(o.support), netip.Prefix.Compare),
-		Installed: c.reported && len(o.support) >= o.MinSupportingRoutes,
+		Installed: c.reported && o.wanted(),
 	}
 }

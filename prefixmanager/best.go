@@ -9,6 +9,7 @@ import (
 	"openr/config"
 	"openr/lsdb"
 	"openr/msg"
+	"openr/policy"
 )
 
 // origin is one reason to advertise a prefix.
@@ -22,10 +23,10 @@ type origin struct {
 	igpCost         int32
 }
 
-// equal reports whether o and p advertise the same.
+// equal reports whether o and p advertise the same, whatever policies they meet.
 func (o origin) equal(p origin) bool {
 	return o.entry.Equal(p.entry) && slices.Equal(o.areas, p.areas) && o.whenProgrammed == p.whenProgrammed &&
-		o.localConsidered == p.localConsidered
+		o.localConsidered == p.localConsidered && o.igpCost == p.igpCost
 }
 
 // choose returns the type of the entry to advertise among those that are ready, if any: the redistributed one if it won
@@ -85,12 +86,55 @@ func redistribute(r msg.Route, areas []string) (o origin, ok bool) {
 // originated is a prefix of the configuration.
 type originated struct {
 	config.OriginatedPrefix
-	origin         origin
+	raw     lsdb.PrefixEntry // as the configuration has it
+	policy  *policy.Policy   // its origination policy; nil: none
+	verdict policy.Verdict   // of it
+	origin  origin           // of what the policy makes of raw
+
 	support        map[netip.Prefix]struct{} // programmed routes inside the prefix
 	staticInstalls bool                      // the drop route is handed to decision
 }
 
-// supports reports whether a programmed prefix is as specific as the originated one, or more, and inside it.
-func supports(p, within netip.Prefix) bool {
-	return p.Bits() >= within.Bits() && within.Contains(p.Addr())
+// originate makes a configured prefix ready.
+func (c *core) originate(p config.OriginatedPrefix, by *policy.Policy) *originated {
+	o := &originated{OriginatedPrefix: p, policy: by, support: map[netip.Prefix]struct{}{}}
+	o.raw = lsdb.PrefixEntry{
+		Prefix: p.Prefix.Masked(), Type: lsdb.PrefixConfig, Tags: p.Tags, AreaStack: p.AreaStack, MinNexthop: p.MinNexthop,
+		ForwardingType: p.ForwardingType, ForwardingAlgorithm: p.ForwardingAlgorithm,
+		Metrics: lsdb.PrefixMetrics{PathPreference: p.PathPreference, SourcePreference: p.SourcePreference},
+	}
+	o.verdict = policy.Verdict{Accepted: true, Entry: o.raw}
+	if by != nil {
+		o.verdict = by.Apply(policy.Route{Entry: o.raw})
+		c.tally.policy("", o.raw.Prefix, by, o.verdict)
+	}
+	o.origin = origin{entry: o.verdict.Entry, areas: destinations(c.areas, nil, p.AreaStack), whenProgrammed: p.InstallToFib}
+	return o
+}
+
+// supported reports whether there are enough programmed routes inside the prefix.
+func (o *originated) supported() bool { return len(o.support) >= o.MinSupportingRoutes }
+
+// wanted reports whether the prefix is to be advertised, once the forwarding table is known.
+func (o *originated) wanted() bool { return o.supported() && o.verdict.Accepted }
+
+// supported returns the originated prefixes that a programmed route to p supports: p is as specific, or more, and inside.
+func (c *core) supported(p netip.Prefix) (list []*originated) {
+	for _, bits := range c.lengths[family(p)] {
+		if bits > p.Bits() {
+			break
+		}
+		if o := c.originated[netip.PrefixFrom(p.Addr(), bits).Masked()]; o != nil {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// family is 1 for IPv4, 0 for IPv6.
+func family(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 1
+	}
+	return 0
 }

@@ -10,29 +10,43 @@ import (
 	"openr/config"
 	"openr/lsdb"
 	"openr/msg"
+	"openr/policy"
 )
 
 // core is all of prefixmanager's state with the rules that change it.
 type core struct {
-	me    string
-	areas []string
+	me      string
+	areas   []string
+	imports map[string]*policy.Policy // by area: what this node's advertisements to it must pass; areas without are not in it
 
 	origins    map[netip.Prefix]map[lsdb.PrefixType]origin
 	injected   map[injectedKey]origin // what came through the API; in origins too, unless another module has the same
 	originated map[netip.Prefix]*originated
+	lengths    [2][]int // of the originated prefixes, IPv6 and IPv4, sorted
 	programmed map[netip.Prefix]struct{}
 	reported   bool // the first complete report of programmed routes is in
 
-	keys  map[msg.AreaKey][]byte       // keys that kvstore keeps for this node, with their content
-	stale map[msg.AreaKey]netip.Prefix // own keys seen in the store that this node has not asked for
-	dirty map[netip.Prefix]struct{}    // prefixes whose keys may have to change
-	tally tally
+	keys    map[msg.AreaKey][]byte       // keys that kvstore keeps for this node, with their content
+	written map[netip.Prefix]int         // how many of keys are for a prefix; none: it is not in it
+	stale   map[msg.AreaKey]netip.Prefix // own keys seen in the store that this node has not asked for
+	dirty   map[netip.Prefix]struct{}    // prefixes whose keys may have to change
+	unusual map[netip.Prefix]struct{}    // advertised with a forwarding that nobody acts on, and said so
+	tally   tally
 }
 
-// tally collects what the core has to count until the shell passes it to monitor.Counters.
+// tally collects what the core has to count and to tell until the shell passes it on.
 type tally struct {
 	advertised          map[string]int64 // by area
 	withdrawn, rejected int64
+	rejectedByPolicy    map[string]int64    // by area
+	judged              map[judgement]int64 // how often each statement of a policy has decided
+	lines               []string            // that statements want to have logged
+	moreLines           int                 // that are not in lines because they are too many
+	unusual             []netip.Prefix
+}
+
+func newTally() tally {
+	return tally{advertised: map[string]int64{}, rejectedByPolicy: map[string]int64{}, judged: map[judgement]int64{}}
 }
 
 func newCore(cfg *config.Config) *core {
@@ -40,17 +54,22 @@ func newCore(cfg *config.Config) *core {
 		me: cfg.NodeName, areas: cfg.AreaIDs(),
 		origins: map[netip.Prefix]map[lsdb.PrefixType]origin{}, injected: map[injectedKey]origin{}, originated: map[netip.Prefix]*originated{},
 		programmed: map[netip.Prefix]struct{}{}, keys: map[msg.AreaKey][]byte{}, stale: map[msg.AreaKey]netip.Prefix{},
-		dirty: map[netip.Prefix]struct{}{}, tally: tally{advertised: map[string]int64{}},
+		written: map[netip.Prefix]int{}, dirty: map[netip.Prefix]struct{}{}, unusual: map[netip.Prefix]struct{}{}, tally: newTally(),
+		imports: map[string]*policy.Policy{},
+	}
+	policies := cfg.Policies()
+	for _, a := range cfg.Areas {
+		if p := policies.Propagation(a.ImportPolicy); p != nil {
+			c.imports[a.ID] = p
+		}
 	}
 	for _, p := range cfg.OriginatedPrefixes {
-		prefix := p.Prefix.Masked()
-		e := lsdb.PrefixEntry{
-			Prefix: prefix, Type: lsdb.PrefixConfig, Tags: p.Tags,
-			Metrics: lsdb.PrefixMetrics{PathPreference: p.PathPreference, SourcePreference: p.SourcePreference},
-		}
-		c.originated[prefix] = &originated{
-			OriginatedPrefix: p, support: map[netip.Prefix]struct{}{},
-			origin: origin{entry: e, areas: destinations(c.areas, nil, nil), whenProgrammed: p.InstallToFib},
+		o := c.originate(p, policies.Origination(p.OriginationPolicy))
+		prefix := o.origin.entry.Prefix
+		c.originated[prefix] = o
+		i := family(prefix)
+		if at, found := slices.BinarySearch(c.lengths[i], prefix.Bits()); !found {
+			c.lengths[i] = slices.Insert(c.lengths[i], at, prefix.Bits())
 		}
 	}
 	return c
@@ -61,7 +80,7 @@ func newCore(cfg *config.Config) *core {
 func (c *core) start() msg.RouteUpdate {
 	u := msg.RouteUpdate{Full: true, Update: map[netip.Prefix]msg.Route{}}
 	for p, o := range c.originated {
-		if o.InstallToFib {
+		if o.InstallToFib && o.verdict.Accepted {
 			u.Update[p] = o.drop()
 			o.staticInstalls = true
 		}
@@ -160,10 +179,8 @@ func (c *core) program(p netip.Prefix, r msg.Route) {
 	if _, had := c.programmed[p]; !had {
 		c.programmed[p] = struct{}{}
 		if !originated {
-			for within, o := range c.originated {
-				if supports(p, within) {
-					o.support[p] = struct{}{}
-				}
+			for _, o := range c.supported(p) {
+				o.support[p] = struct{}{}
 			}
 		} else if mine.InstallToFib {
 			c.dirty[p] = struct{}{}
@@ -185,7 +202,7 @@ func (c *core) unprogram(p netip.Prefix) {
 		return
 	}
 	delete(c.programmed, p)
-	for _, o := range c.originated {
+	for _, o := range c.supported(p) {
 		delete(o.support, p)
 	}
 	if c.originated[p] != nil {
@@ -202,7 +219,7 @@ func (c *core) evaluate() msg.RouteUpdate {
 		return u
 	}
 	for p, o := range c.originated {
-		if len(o.support) >= o.MinSupportingRoutes {
+		if o.wanted() {
 			c.advertise(p, o.origin)
 			if o.InstallToFib && !o.staticInstalls {
 				u.Update[p] = o.drop()
@@ -265,14 +282,32 @@ func (c *core) sync() msg.KeyRequests {
 		var wanted []string
 		if t, ok := choose(c.origins[p], c.ready); ok {
 			best := c.origins[p][t]
-			wanted = best.areas
-			data := lsdb.PrefixDatabase{Node: c.me, Entry: best.entry}.Marshal()
-			for _, area := range wanted {
+			var unchanged []byte // the content for areas without a policy
+			for _, area := range best.areas {
+				data := unchanged
+				if v, by := c.judge(area, best); by != nil {
+					c.tally.policy(area, p, by, v)
+					if !v.Accepted {
+						continue
+					}
+					data = lsdb.PrefixDatabase{Node: c.me, Entry: v.Entry}.Marshal()
+					c.look(v.Entry)
+				} else if data == nil {
+					data = lsdb.PrefixDatabase{Node: c.me, Entry: best.entry}.Marshal()
+					unchanged = data
+					c.look(best.entry)
+				}
+				wanted = append(wanted, area)
 				k := msg.AreaKey{Area: area, Key: key}
-				if old, ok := c.keys[k]; !ok || !bytes.Equal(old, data) {
-					requests[k] = msg.KeyRequest{Op: msg.KeyPersist, Data: data}
-					c.keys[k] = data
-					c.tally.advertised[area]++
+				old, had := c.keys[k]
+				if had && bytes.Equal(old, data) {
+					continue
+				}
+				requests[k] = msg.KeyRequest{Op: msg.KeyPersist, Data: data}
+				c.keys[k] = data
+				c.tally.advertised[area]++
+				if !had {
+					c.written[p]++
 				}
 			}
 		}
@@ -298,8 +333,15 @@ func (c *core) sync() msg.KeyRequests {
 func (c *core) clear(k msg.AreaKey, p netip.Prefix, requests msg.KeyRequests) {
 	tombstone := lsdb.PrefixDatabase{Node: c.me, Entry: lsdb.PrefixEntry{Prefix: p}, Delete: true}
 	requests[k] = msg.KeyRequest{Op: msg.KeyClear, Data: tombstone.Marshal()}
-	delete(c.keys, k)
 	c.tally.withdrawn++
+	if _, had := c.keys[k]; !had {
+		return
+	}
+	delete(c.keys, k)
+	if c.written[p]--; c.written[p] == 0 {
+		delete(c.written, p)
+		delete(c.unusual, p)
+	}
 }
 
 // list returns everything there is reason to advertise, sorted by prefix and type.
@@ -327,16 +369,10 @@ func (c *core) list() []Advertised {
 
 // counts returns how many prefixes have a key, are known, and wait to be programmed.
 func (c *core) counts() (advertised, received, awaiting int) {
-	keys := map[string]bool{}
-	for k := range c.keys {
-		keys[k.Key] = true
-	}
-	for _, byType := range c.origins {
-		for _, o := range byType {
-			if !c.ready(o) {
-				awaiting++
-			}
+	for p := range c.originated { // nothing else waits
+		if o, there := c.origins[p][lsdb.PrefixConfig]; there && !c.ready(o) {
+			awaiting++
 		}
 	}
-	return len(keys), len(c.origins), awaiting
+	return len(c.written), len(c.origins), awaiting
 }

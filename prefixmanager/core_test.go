@@ -24,6 +24,16 @@ func testConfig(areas ...string) *config.Config {
 	return cfg
 }
 
+// parse reads a configuration.
+func parse(t testing.TB, text string) *config.Config {
+	t.Helper()
+	cfg, _, err := config.Parse("test.conf", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 // bench is a core with a store that applies its requests.
 type bench struct {
 	t testing.TB
@@ -248,7 +258,6 @@ func TestStaleKeys(t *testing.T) {
 func originate(cfg *config.Config, p string, minSupport int, install bool) {
 	cfg.OriginatedPrefixes = append(cfg.OriginatedPrefixes, config.OriginatedPrefix{
 		Prefix: prefix(p), PathPreference: 1000, SourcePreference: 100, Tags: []string{"t"}, MinSupportingRoutes: minSupport, InstallToFib: install,
-		AreaStack: []string{"A"}, MinNexthop: 3, // without effect
 	})
 }
 

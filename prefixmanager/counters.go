@@ -8,6 +8,9 @@ const (
 	counterOriginatedRoutes    = "prefix_manager.originated_routes"    // sum: configured prefixes
 	counterRouteAdvertisements = "prefix_manager.route_advertisements" // sum, also per area: keys written
 	counterRouteWithdraws      = "prefix_manager.route_withdraws"      // sum: keys cleared
-	counterRejected            = "prefix_manager.rejected"             // sum: prefixes refused from other modules; per area: by its policy, so far none
+	counterRejected            = "prefix_manager.rejected"             // sum: prefixes refused from other modules; per area: by its policy
 	counterInjected            = "prefix_manager.injected_prefixes"    // gauge: prefixes that came through the API
+	counterUnusual             = "prefix_manager.ignored_forwarding"   // sum: prefixes advertised with SR_MPLS or KSP2_ED_ECMP, which nobody acts on
+	counterPolicyAccepted      = "prefix_manager.policy_accepted."     // + policy.rule; sum: prefixes that the rule has let through, per area
+	counterPolicyRejected      = "prefix_manager.policy_rejected."     // + policy.rule; sum: prefixes that the rule has kept back, per area
 )

@@ -5,10 +5,14 @@
 // really programmed (supporting routes, routes to redistribute between areas), own keys in kvstore's publications. Writes:
 // key requests for kvstore; static routes for decision; the initialization stage PREFIX_DB_SYNCED.
 //
-//	config ─────────────┐
-//	prefixes (LOOPBACK) ┤
-//	Advertise, Sync ... ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ wanted keys ─▶ key requests
-//	programmed routes ──┘       └─▶ static routes           own keys in the store that are not wanted ─▶ tombstones
+//	config, origination policy ┐
+//	prefixes (LOOPBACK)        ┤
+//	Advertise, Sync ...        ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ import policy of each area ─▶ wanted keys ─▶ key requests
+//	programmed routes          ┘       └─▶ static routes                own keys in the store that are not wanted ─▶ tombstones
+//
+// Policies are those of package policy. An area's import policy judges all that this node would advertise to the area, its own
+// prefixes and those of other areas alike, after the best entry of each prefix was chosen: if it rejects that one, no other
+// takes its place.
 //
 // No key is written before the first complete report of programmed routes, so that nobody sends packets here that this
 // node cannot forward yet, and nothing that a former run advertised flaps.

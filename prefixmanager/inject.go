@@ -65,6 +65,24 @@ func checkPrefix(p netip.Prefix) error {
 	return fmt.Errorf("%w: %v: %s", ErrBadPrefix, p, why)
 }
 
+// checkAttributes refuses values that Open/R does not have, and those that no route could meet.
+func checkAttributes(e lsdb.PrefixEntry) error {
+	why := ""
+	switch {
+	case !e.ForwardingType.IsDefined():
+		why = fmt.Sprintf("forwardingType is %d: want 0 (IP) or 1 (SR_MPLS)", int64(e.ForwardingType))
+	case !e.ForwardingAlgorithm.IsDefined():
+		why = fmt.Sprintf("forwardingAlgorithm is %d: want 0 (SP_ECMP) or 1 (KSP2_ED_ECMP)", int64(e.ForwardingAlgorithm))
+	case e.MinNexthop < 0:
+		why = fmt.Sprintf("minNexthop is %d: want 0 (no condition) or more", e.MinNexthop)
+	case e.Weight < 0:
+		why = fmt.Sprintf("weight is %d: want 0 (none) or more", e.Weight)
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %v: %s", ErrBadPrefix, e.Prefix, why)
+}
+
 // check makes entries ready for injection: by key, of equal keys the last. One that is wrong spoils all.
 func (c *core) check(entries []lsdb.PrefixEntry) (map[injectedKey]origin, error) {
 	set := make(map[injectedKey]origin, len(entries))
@@ -73,6 +91,9 @@ func (c *core) check(entries []lsdb.PrefixEntry) (map[injectedKey]origin, error)
 			return nil, err
 		}
 		e.Prefix = e.Prefix.Masked()
+		if err := checkAttributes(e); err != nil {
+			return nil, err
+		}
 		k := injectedKey{e.Prefix, e.Type}
 		if err := checkType(e.Type); err != nil {
 			return nil, fmt.Errorf("%v: %w", e.Prefix, err)

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"openr/config"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
@@ -95,6 +94,18 @@ func TestInjectRefuses(t *testing.T) {
 		{"link-local", func(b *bench) error { return b.inject(entries(entry("fe80::1/64", breeze))) }, ErrBadPrefix, "fe80::1/64"},
 		{"link-local, IPv4", func(b *bench) error { return b.inject(entries(entry("169.254.0.0/16", breeze))) }, ErrBadPrefix, "link-local"},
 		{"multicast", func(b *bench) error { return b.inject(entries(entry("ff00::/8", breeze))) }, ErrBadPrefix, "multicast"},
+		{"forwarding type", func(b *bench) error {
+			return b.inject(entries(entry("10.0.0.0/8", breeze, func(e *lsdb.PrefixEntry) { e.ForwardingType = 2 })))
+		}, ErrBadPrefix, "forwardingType is 2: want 0 (IP) or 1 (SR_MPLS)"},
+		{"forwarding algorithm", func(b *bench) error {
+			return b.inject(entries(entry("10.0.0.0/8", breeze, func(e *lsdb.PrefixEntry) { e.ForwardingAlgorithm = -1 })))
+		}, ErrBadPrefix, "forwardingAlgorithm is -1: want 0 (SP_ECMP) or 1 (KSP2_ED_ECMP)"},
+		{"min next hops", func(b *bench) error {
+			return b.inject(entries(entry("10.0.0.0/8", breeze, func(e *lsdb.PrefixEntry) { e.MinNexthop = -1 })))
+		}, ErrBadPrefix, "minNexthop is -1"},
+		{"weight", func(b *bench) error {
+			return b.replace(breeze, entries(entry("10.0.0.0/8", breeze, func(e *lsdb.PrefixEntry) { e.Weight = -1 })))
+		}, ErrBadPrefix, "weight is -1"},
 		{"sync RIB", func(b *bench) error { return b.replace(lsdb.PrefixRIB, nil) }, ErrTypeRefused, "RIB"},
 		{"sync CONFIG", func(b *bench) error { return b.replace(lsdb.PrefixConfig, nil) }, ErrTypeRefused, "CONFIG"},
 		{"sync another type", func(b *bench) error { return b.replace(breeze, entries(entry("10.0.0.0/8", bgp))) }, ErrTypeRefused, "10.0.0.0/8 is of type BGP"},
@@ -240,13 +251,13 @@ func TestInjectedAddUp(t *testing.T) {
 // TestCalls asks a running PrefixManager everything.
 func TestCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := testConfig("A", "B")
-		cfg.OriginatedPrefixes = []config.OriginatedPrefix{
-			{Prefix: prefix("10.0.0.0/8"), MinSupportingRoutes: 2, Tags: []string{"x"}}, {Prefix: prefix("2001:db8::/32")},
-		}
+		cfg := parse(t, `{"node_name": "me", "areas": [{"area_id": "A"}, {"area_id": "B", "import_policy_name": "p"}],
+			"originated_prefixes": [{"prefix": "10.0.0.0/8", "minimum_supporting_routes": 2, "tags": ["x"]}, {"prefix": "2001:db8::/32"}],
+			"area_policies": {"filters": {"routePropagationPolicy": {"objects": {"p": {
+				"ruleset": [{"_name": "far", "criteria": [{"basePrefixIPv4": "10.1.0.0/16"}], "ruleMatchAction": "deny"}], "rulesetMissAction": "allow"}}}}}}`)
 		counters := monitor.NewCounters()
 		m := New(Options{
-			Config: cfg, Counters: counters, ImportPolicies: map[string]string{"B": "p"},
+			Config: cfg, Counters: counters,
 			Programmed: queue.New(msg.MergeProgrammed), KeyRequests: queue.New(msg.MergeKeyRequests),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -319,17 +330,25 @@ func TestCalls(t *testing.T) {
 		routes("A", BeforePolicy, "10.0.0.0/8CONFIG 0", "2001:db8::/32CONFIG 0")
 		routes("A", AfterPolicy, "10.0.0.0/8CONFIG 0", "2001:db8::/32CONFIG 0")
 		routes("B", BeforePolicy, "10.0.0.0/8CONFIG 0", "10.0.0.0/9RIB 0", "10.1.0.0/16RIB 7", "192.0.2.0/24RIB 0", "2001:db8::/32CONFIG 0")
-		const p = "Always Allow"
-		routes("B", AfterPolicy, "10.0.0.0/8CONFIG 0"+p, "10.0.0.0/9RIB 0"+p, "10.1.0.0/16RIB 7"+p, "192.0.2.0/24RIB 0"+p, "2001:db8::/32CONFIG 0"+p)
-		routes("B", Rejected)
+		const p = "p: no rule, rulesetMissAction"
+		routes("B", AfterPolicy, "10.0.0.0/8CONFIG 0"+p, "10.0.0.0/9RIB 0"+p, "192.0.2.0/24RIB 0"+p, "2001:db8::/32CONFIG 0"+p)
+		routes("B", Rejected, "10.1.0.0/16RIB 7p: far")
+		routes("A", Rejected)
 		if _, err := m.AreaRoutes(ctx, "C", AfterPolicy); !errors.Is(err, ErrUnknownArea) {
 			t.Error(err)
 		}
 		if _, err := m.AreaRoutes(ctx, "A", 3); err == nil {
 			t.Error("no such stage")
 		}
-		if n, ok := counters.Get(counterRejected + ".B.sum"); n != 0 || !ok {
-			t.Error("no counter of rejected prefixes by area")
+		for name, want := range map[string]int64{
+			counterRejected + ".B.sum": 1, counterRejected + ".A.sum": 0, counterPolicyRejected + "p.far.sum": 1,
+		} {
+			if n, ok := counters.Get(name); n != want || !ok {
+				t.Errorf("%s is %d, %v", name, n, ok)
+			}
+		}
+		if n, _ := counters.Get(counterPolicyAccepted + "p.rulesetMissAction.sum"); n < 4 {
+			t.Errorf("%d accepted", n)
 		}
 
 		cancel()

@@ -29,8 +29,6 @@ type Options struct {
 	Publications *queue.Queue[msg.Publication]  // from kvstore
 	KeyRequests  *queue.Queue[msg.KeyRequests]  // to kvstore
 	StaticRoutes *queue.Queue[msg.RouteUpdate]  // to decision: first the complete set, then what has changed
-
-	ImportPolicies map[string]string // by area: its import_policy_name, if it has one. Policies are not evaluated: all is let in
 }
 
 // PrefixManager is the module. Its methods other than Run may be called from any goroutine while Run runs.
@@ -58,7 +56,7 @@ func New(o Options) *PrefixManager {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &PrefixManager{Options: o, core: newCore(o.Config), calls: queue.NewCalls()}
+	return &PrefixManager{Options: o, core: newCore(o.Config), calls: queue.NewCalls(), changed: true}
 }
 
 // Run works until ctx is done. It must be called once.
@@ -67,8 +65,12 @@ func (m *PrefixManager) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	m.Counters.Sum(counterOriginatedRoutes, int64(len(m.core.originated)))
+	for _, name := range []string{counterRejected, counterRouteAdvertisements, counterRouteWithdraws, counterUnusual} {
+		m.Counters.Sum(name, 0)
+	}
 	for _, area := range m.core.areas {
 		m.Counters.Sum(counterRejected+"."+area, 0)
+		m.Counters.Sum(counterRouteAdvertisements+"."+area, 0)
 	}
 	m.static(m.core.start())
 	for {
@@ -144,7 +146,7 @@ func (m *PrefixManager) count() {
 	}
 	m.changed = false
 	t := m.core.tally
-	m.core.tally = tally{advertised: map[string]int64{}}
+	m.core.tally = newTally()
 	for area, n := range t.advertised {
 		m.Counters.Sum(counterRouteAdvertisements, n)
 		m.Counters.Sum(counterRouteAdvertisements+"."+area, n)
@@ -156,9 +158,35 @@ func (m *PrefixManager) count() {
 		m.Log.Warn("refused prefixes of a type that is not theirs to give, or not valid", zap.Int64("prefixes", t.rejected))
 		m.Counters.Sum(counterRejected, t.rejected)
 	}
+	m.countPolicies(t)
 	advertised, received, awaiting := m.core.counts()
 	m.Counters.Set(counterAdvertisedPrefixes, int64(advertised))
 	m.Counters.Set(counterReceivedPrefixes, int64(received))
 	m.Counters.Set(counterAwaitingPrefixes, int64(awaiting))
 	m.Counters.Set(counterInjected, int64(len(m.core.injected)))
+}
+
+// countPolicies passes on what policies have decided, and what there is to say about single prefixes.
+func (m *PrefixManager) countPolicies(t tally) {
+	for area, n := range t.rejectedByPolicy {
+		m.Counters.Sum(counterRejected+"."+area, n)
+	}
+	for j, n := range t.judged {
+		name := counterPolicyRejected
+		if j.accepted {
+			name = counterPolicyAccepted
+		}
+		m.Counters.Sum(name+j.policy+"."+j.rule, n)
+	}
+	for _, line := range t.lines {
+		m.Log.Info("policy: " + line)
+	}
+	if t.moreLines > 0 {
+		m.Log.Info("policy: and more prefixes that are to be logged", zap.Int("prefixes", t.moreLines))
+	}
+	if n := len(t.unusual); n > 0 {
+		m.Log.Warn("advertised with a forwarding type or algorithm other than IP and SP_ECMP, which has no effect: Open/R has ignored others since 2024",
+			zap.Stringers("prefixes", t.unusual[:min(n, named)]), zap.Int("number", n))
+		m.Counters.Sum(counterUnusual, int64(n))
+	}
 }

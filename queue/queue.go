@@ -17,6 +17,7 @@ type Queue[T any] struct {
 	mu     sync.Mutex // guards what follows
 	value  T
 	full   bool
+	own    func(T) T // makes a copy of value that may be changed; nil: value itself may be
 	pushed uint64
 	merged uint64
 }
@@ -33,13 +34,23 @@ func Latest[T any]() *Queue[T] {
 }
 
 // Push gives v to the consumer. It never blocks. The caller must not use v's maps and slices afterwards.
-func (q *Queue[T]) Push(v T) {
+func (q *Queue[T]) Push(v T) { q.push(v, nil) }
+
+// PushShared is Push for a value that other queues are given as well: nobody may change it, neither who takes it, nor merge
+// as its second argument. Where something is merged into it, that is done to what clone makes of it. So nothing is copied for
+// a consumer that keeps up.
+func (q *Queue[T]) PushShared(v T, clone func(T) T) { q.push(v, clone) }
+
+func (q *Queue[T]) push(v T, clone func(T) T) {
 	q.mu.Lock()
 	if q.full {
+		if q.own != nil {
+			q.value, q.own = q.own(q.value), nil
+		}
 		q.value = q.merge(q.value, v)
 		q.merged++
 	} else {
-		q.value, q.full = v, true
+		q.value, q.full, q.own = v, true, clone
 	}
 	q.pushed++
 	q.mu.Unlock()
@@ -66,7 +77,7 @@ func (q *Queue[T]) Take() (v T, ok bool) {
 	defer q.mu.Unlock()
 	v, ok = q.value, q.full
 	var zero T
-	q.value, q.full = zero, false
+	q.value, q.full, q.own = zero, false, nil
 	return v, ok
 }
 

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,43 @@ func TestQueueMergesWhatWaits(t *testing.T) {
 	}
 	if q.Push([]int{1}); q.Waiting() != 1 {
 		t.Errorf("%d wait, want 1", q.Waiting())
+	}
+}
+
+// TestSharedValuesAreLeftAlone: what several queues are given is copied by those that have to change it.
+func TestSharedValuesAreLeftAlone(t *testing.T) {
+	merge := func(waiting, next map[string]int) map[string]int {
+		maps.Copy(waiting, next)
+		return waiting
+	}
+	slow, quick := queue.New(merge), queue.New(merge)
+	clones := 0
+	clone := func(m map[string]int) map[string]int {
+		clones++
+		return maps.Clone(m)
+	}
+	first, second := map[string]int{"a": 1}, map[string]int{"b": 2}
+	slow.PushShared(first, clone)
+	quick.PushShared(first, clone)
+	if got, _ := quick.Take(); len(got) != 1 {
+		t.Errorf("the quick one took %v", got)
+	}
+	slow.PushShared(second, clone)
+	quick.PushShared(second, clone)
+	slow.Push(map[string]int{"c": 3})
+	if got, _ := slow.Take(); len(got) != 3 {
+		t.Errorf("the slow one took %v", got)
+	}
+	if got, _ := quick.Take(); len(got) != 1 {
+		t.Errorf("the quick one took %v", got)
+	}
+	if len(first) != 1 || len(second) != 1 || clones != 1 {
+		t.Errorf("%v and %v were shared, and cloned %d times", first, second, clones)
+	}
+	quick.Push(map[string]int{"d": 4}) // one's own again
+	quick.Push(map[string]int{"e": 5})
+	if got, _ := quick.Take(); len(got) != 2 || clones != 1 {
+		t.Errorf("took %v, %d clones", got, clones)
 	}
 }
 

@@ -56,6 +56,7 @@ const (
 	cntEventsUp         = "spark.neighbor_up"                   // NEIGHBOR_UP events
 	cntHoldExpired      = "spark.neighbor_hold_expired"         // neighbours lost by silence
 	cntRestartExpired   = "spark.neighbor_restart_hold_expired" // neighbours that did not come back from a restart in time
+	cntPastLoop         = "spark.announced_past_loop"           // interfaces on which a restart was announced although the loop did not answer
 )
 
 // Gauges.

@@ -9,7 +9,7 @@
 //	interfaces ──────────────────────────────────┤                ┌-> packets, group memberships -> socket
 //	PREFIX_DB_SYNCED ────────────────────────────┼-> Run -> core ─┤
 //	timer ───────────────────────────────────────┤                └-> neighbour events
-//	questions (Neighbors, FloodRestarting) ──────┘
+//	questions (Neighbors, Leave ...) ────────────┘
 //
 // The core (core.go and the files it names) decides everything and touches nothing: every method takes an event and the
 // time and returns effects. Run, in run.go, is the only goroutine that calls it.

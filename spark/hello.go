@@ -188,7 +188,7 @@ func (c *core) helloEvent(now time.Time, n *neighbor, h *hello, me reflected, li
 			return
 		}
 		if c.negotiate(now, n, HelloInfo) {
-			n.seq = h.seq
+			n.seq, n.otherIf = h.seq, h.ifName
 			c.sendHandshake(now, n, false)
 		}
 	}

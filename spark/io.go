@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PacketIO is the network as Spark sees it: one socket on the discovery port, for all interfaces. Receive may be called
-// while other methods run; the others are called from one goroutine.
+// PacketIO is the network as Spark sees it: one socket on the discovery port, for all interfaces. Receive and Send may be
+// called while other methods run; the others are called from one goroutine.
 type PacketIO interface {
 	// Receive blocks until a packet has come in and writes its payload to buf. After Close it returns net.ErrClosed.
 	Receive(buf []byte) (Received, error)

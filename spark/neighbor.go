@@ -185,6 +185,7 @@ func (c *core) neighborTimers(now time.Time, i *iface, n *neighbor) {
 	if due(now, n.restartUntil) {
 		c.counters.Sum(cntRestartExpired, 1)
 		c.lose(n, RestartTimeout)
+		c.helloSoon(now, i, true) // it may have returned in a way that could not be told from not returning
 		return
 	}
 	if due(now, n.holdUntil) {

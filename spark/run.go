@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,7 @@ type Options struct {
 	Interfaces *queue.Queue[msg.Interfaces]     // where neighbours are to be looked for
 	Neighbors  *queue.Queue[msg.NeighborUpdate] // what is found
 	IO         PacketIO                         // nil: the real network, in the namespace of the thread that calls New
+	Random     func() float64                   // from 0 up to 1, for the jitter of packets; nil: chance
 }
 
 // Spark discovers neighbours. Make it with New.
@@ -46,7 +48,12 @@ type Spark struct {
 	notJoined  map[int]bool   // interfaces where that failed
 	failing    map[int]bool   // interfaces on which the last packet could not be sent
 	discovered bool
+	left       bool // see Leave
 	shown      summary
+
+	// For Announce, which does not wait for Run.
+	places  atomic.Pointer[[]place]
+	lastSeq atomic.Int64 // of the latest packet
 }
 
 // packetIn is a packet on its way from the reader to the core.
@@ -86,16 +93,19 @@ func New(o Options) (*Spark, error) {
 		}
 		o.IO = s
 	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
 	return &Spark{
 		log: o.Log, counters: o.Counters, init: o.Init, ifs: o.Interfaces, neighbors: o.Neighbors, io: o.IO,
 		calls: queue.NewCalls(), packets: make(chan packetIn, maxWaiting),
-		core:   newCore(o.Config, o.Log, o.Counters, rand.Float64),
+		core:   newCore(o.Config, o.Log, o.Counters, o.Random),
 		joined: map[int]string{}, notJoined: map[int]bool{}, failing: map[int]bool{},
 	}, nil
 }
 
-// Run discovers neighbours until ctx ends. Then it announces a graceful restart on all interfaces, closes the socket and
-// returns nil. Call it once.
+// Run discovers neighbours until ctx ends. Then it announces a graceful restart on all interfaces, unless it has left them,
+// closes the socket and returns nil. Call it once.
 func (s *Spark) Run(ctx context.Context) error {
 	read := make(chan struct{})
 	go func() {
@@ -105,12 +115,13 @@ func (s *Spark) Run(ctx context.Context) error {
 	s.timer = time.NewTimer(time.Hour)
 	s.timer.Stop()
 	initialized := s.init.Done(monitor.PrefixDBSynced)
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !s.left {
 		select {
 		case <-ctx.Done():
 		case <-s.ifs.C():
 			if all, ok := s.ifs.Take(); ok {
 				fx := s.core.OnInterfaces(time.Now(), all)
+				s.places.Store(s.core.places())
 				s.updateGroups()
 				s.apply(fx)
 			}
@@ -128,7 +139,9 @@ func (s *Spark) Run(ctx context.Context) error {
 			f()
 		}
 	}
-	s.apply(s.core.Shutdown(time.Now()))
+	if !s.left {
+		s.apply(s.core.Shutdown(time.Now()))
+	}
 	s.timer.Stop()
 	s.calls.Stop()
 	err := s.io.Close()
@@ -144,11 +157,6 @@ func (s *Spark) Neighbors(ctx context.Context) ([]Neighbor, error) {
 	var out []Neighbor
 	err := s.calls.Do(ctx, func() { out = s.core.snapshot() })
 	return out, err
-}
-
-// FloodRestarting makes the neighbours believe that this node is about to restart gracefully.
-func (s *Spark) FloodRestarting(ctx context.Context) error {
-	return s.calls.Do(ctx, func() { s.apply(s.core.Shutdown(time.Now())) })
 }
 
 // read hands packets from the socket to Run until the socket is closed.
@@ -225,6 +233,7 @@ func (s *Spark) updateGroups() {
 
 // apply does what the core wants done: tells linkmonitor first, then sends, then sets the timer.
 func (s *Spark) apply(fx effects) {
+	s.lastSeq.Store(s.core.seq - 1)
 	s.discovered = s.discovered || fx.discovered
 	if len(fx.events) > 0 || fx.discovered {
 		if s.neighbors != nil {

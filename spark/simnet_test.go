@@ -90,7 +90,8 @@ type simPort struct {
 type segment struct {
 	ports   []*simPort
 	latency time.Duration
-	loop    bool // packets come back to their sender too
+	loop    bool                 // packets come back to their sender too
+	delay   func() time.Duration // of a packet, in addition to latency: packets may overtake each other; nil: none
 	blocked func(from, to *simPort) bool
 }
 
@@ -196,7 +197,11 @@ func (n *simNode) apply(fx effects) {
 				continue
 			}
 			s.packets++
-			heap.Push(&s.flights, flight{s.now.Add(from.segment.latency), to, out.src, out.data, s.packets})
+			at := s.now.Add(from.segment.latency)
+			if from.segment.delay != nil {
+				at = at.Add(from.segment.delay())
+			}
+			heap.Push(&s.flights, flight{at, to, out.src, out.data, s.packets})
 		}
 	}
 }

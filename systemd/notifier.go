@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ const (
 	startInterval  = 5 * time.Second
 	startExtension = 30 * time.Second
 )
+
+// answerTime is how long a status text waits for its details: modules give them in microseconds.
+const answerTime = 100 * time.Millisecond
 
 // waits says what a node waits for until it has reached a stage. READY=1 stands at the end of the last.
 var waits = []struct {
@@ -45,9 +49,9 @@ type Options struct {
 	// alive, then only a process that hangs as a whole is noticed.
 	Alive func() error
 
-	// Detail returns what the status text says beyond the stage: whom a stage waits for, how many neighbors there are. It is
-	// called as often as Alive and under the same rules. May be nil.
-	Detail func() string
+	// WaitsFor returns for whom or what a stage waits, empty if there is nothing to add to its name. It is called as often as
+	// Alive while the agent starts. ctx lasts for a moment only: a module that has no time is not waited for. May be nil.
+	WaitsFor func(ctx context.Context, stage monitor.Stage) string
 
 	Log      *zap.Logger
 	Counters *monitor.Counters
@@ -81,8 +85,8 @@ func New(o Options) *Notifier {
 	if o.Alive == nil {
 		o.Alive = func() error { return nil }
 	}
-	if o.Detail == nil {
-		o.Detail = func() string { return "" }
+	if o.WaitsFor == nil {
+		o.WaitsFor = func(context.Context, monitor.Stage) string { return "" }
 	}
 	socket, err := OpenSocket(o.Lookup)
 	watchdog, watchdogErr := watchdogTimeout(o.Lookup)
@@ -151,16 +155,9 @@ func (n *Notifier) becomeReady() {
 // tick sends the status text if it is another than before, and a sign of life if there is one to be sent. next is the
 // number of the first stage that has not been reached.
 func (n *Notifier) tick(next int) {
-	alive, detail := n.o.Alive(), n.o.Detail() // may not call back while mu is held
+	alive, text := n.o.Alive(), n.text(next) // may not call back while mu is held
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	text := "routing"
-	if next < len(waits) {
-		text = fmt.Sprintf("starting, %d of %d: waiting for %s (%v)", next, len(waits), waits[next].text, waits[next].stage)
-	}
-	if detail != "" {
-		text += "; " + detail
-	}
 	var states []string
 	switch {
 	case alive != nil:
@@ -191,6 +188,20 @@ func (n *Notifier) tick(next int) {
 		n.said = text
 	}
 }
+
+// text is what the agent does, for people. next is as in tick.
+func (n *Notifier) text(next int) string {
+	if next >= len(waits) {
+		return "routing"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	w := waits[next]
+	return fmt.Sprintf("starting, %d of %d: waiting for %s (%v)", next, len(waits), cmp.Or(n.o.WaitsFor(ctx, w.stage), w.text), w.stage)
+}
+
+// Watched reports whether the manager ends a process that gives no sign of life (WatchdogSec=).
+func (n *Notifier) Watched() bool { return n.socket != nil && n.watchdog > 0 }
 
 // Reload runs f, which takes over a new configuration, and tells the manager when it begins and ends. It returns f's error,
 // which the status text shows until the next change. systemctl reload returns when f has.

@@ -181,7 +181,12 @@ func TestStuckModule(t *testing.T) {
 			}
 			return nil
 		},
-		Detail: func() string { return "2 neighbors" },
+		WaitsFor: func(_ context.Context, stage monitor.Stage) string {
+			if stage == monitor.AgentConfigured {
+				return "port 60100"
+			}
+			return ""
+		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -202,13 +207,13 @@ func TestStuckModule(t *testing.T) {
 		stuck.Store(nil)
 	}
 	hang()
-	m.until("STATUS=starting, 0 of 8: waiting for the forwarding agent (AGENT_CONFIGURED); 2 neighbors")
+	m.until("STATUS=starting, 0 of 8: waiting for port 60100 (AGENT_CONFIGURED)")
 	for _, w := range waits {
 		stages.Reached(w.stage)
 	}
-	m.until("STATUS=routing; 2 neighbors")
+	m.until("STATUS=routing")
 	hang()
-	m.until("STATUS=routing; 2 neighbors")
+	m.until("STATUS=routing")
 	cancel()
 	<-ended
 }

@@ -15,9 +15,18 @@ func (n *network) only(i, to int, ifName string) bool {
 	return len(table[v6]) == 1 && table[v6][0].IfName == ifName && len(table[v4]) == 1 && table[v4][0].IfName == ifName
 }
 
-// TestFailover: a link fails that is the only shortest path of packets, and there is a loop-free alternate. What is lost
-// is told, not judged; in the end all routes are right and nothing is lost any more, nor when the link returns.
+// TestFailover: a link fails that is the only shortest path of packets, and there is a loop-free alternate, in memory or standing in
+// the kernel. What is lost is told, not judged; in the end all routes are right and nothing is lost any more, nor when the
+// link returns.
 func TestFailover(t *testing.T) {
+	for _, standing := range []bool{false, true} {
+		t.Run(map[bool]string{false: "FromMemory", true: "Standing"}[standing], func(t *testing.T) {
+			failover(t, map[string]any{"netlink_fib": map[string]any{"fast_failover": standing}})
+		})
+	}
+}
+
+func failover(t *testing.T, settings map[string]any) {
 	for name, tc := range map[string]struct {
 		topology string
 		dear     int // n0's link to this node has a high metric; 0: none has
@@ -29,7 +38,7 @@ func TestFailover(t *testing.T) {
 		"ParallelLinks": {topology: "line:2*2", dear: 1, to: 1, via: 1, counter: "decision.lfa.link_protected"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := start(t, lab.Options{Topology: tc.topology, Config: always(map[string]any{"netlink_fib": map[string]any{"fast_failover": true}})})
+			n := start(t, lab.Options{Topology: tc.topology, Config: always(settings)})
 			failing := n.link(0, tc.via)
 			out := n.Topology.Links[failing].IfA
 			if n.Topology.Links[failing].A != 0 {

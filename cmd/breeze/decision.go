@@ -14,7 +14,7 @@ import (
 
 func (a *app) decision() *cobra.Command {
 	return group("decision", "Topology and computed routes",
-		a.decisionAdj(), a.partialAdj(), a.decisionRoutes(), a.receivedRoutes(), a.decisionPath(), a.decisionLFA(),
+		a.decisionAdj(), a.partialAdj(), a.decisionRoutes(), a.receivedRoutes(), a.decisionPath(), a.decisionLFA(), a.decisionWhatIf(),
 		a.ribPolicy(), a.setRibPolicy(), a.clearRibPolicy(), a.decisionValidate())
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -26,10 +27,11 @@ const (
 const maxAlternates = 4
 
 func (a *app) decisionLFA() *cobra.Command {
-	return &cobra.Command{
+	var node string
+	cmd := &cobra.Command{
 		Use:   "lfa [PREFIX...]",
 		Short: "Where packets can go when all next hops of a route fail",
-		Long: "Loop-free alternates (RFC 5286) of the agent's own routes: neighbours that do not send packets back. An alternate protects\n" +
+		Long: "Loop-free alternates (RFC 5286) of a node's routes: neighbours that do not send packets back. An alternate protects\n" +
 			"from the failure of the neighbour that is the next hop (node) or only of the link to it (link). Routes over several\n" +
 			"interfaces need none (multipath). For each address or prefix given, only the route with the longest prefix that covers it.\n\n" +
 			"They are worked out here, from the adjacencies and advertisements that the agent knows of, whether the agent uses them or not.",
@@ -50,9 +52,18 @@ func (a *app) decisionLFA() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printLFA(newLFAView(own, dbs).routes(received, wanted))
+			view := newLFAView(own, dbs)
+			if node != "" {
+				if known := view.nodes(); !known[node] {
+					return usagef("--node: there is no node %q; %s", node, (&topology{nodes: known}).instead(node))
+				}
+				view.me = node
+			}
+			return a.printLFA(view.routes(received, wanted))
 		}),
 	}
+	cmd.Flags().StringVar(&node, "node", "", "whose routes; default: the agent's own")
+	return cmd
 }
 
 func (a *app) printLFA(routes []lfaRoute) error {
@@ -96,7 +107,7 @@ func lfaHopsJSON(hops []lfaHop) []any {
 	return out
 }
 
-// lfaRoute is a route of the agent's own node and what protects it.
+// lfaRoute is a route and what protects it.
 type lfaRoute struct {
 	prefix              netip.Prefix
 	primary, alternates []lfaHop // by interface
@@ -109,9 +120,9 @@ type lfaHop struct {
 	metric       int64
 }
 
-// lfaView is the topology as one node sees it.
+// lfaView is the topology as the agent sees it.
 type lfaView struct {
-	me    string
+	me    string // whose routes are looked for
 	areas map[string]*lfaGraph
 }
 
@@ -121,7 +132,7 @@ type lfaGraph struct {
 	drained map[string]bool
 }
 
-// newLFAView makes a view of what nodes say in all areas. It takes adjacencies out of dbs that form no link.
+// newLFAView makes a view of what nodes say in all areas, for the routes of the agent's own node. It takes adjacencies out of dbs that form no link.
 func newLFAView(me string, dbs []*types.AdjacencyDatabase) *lfaView {
 	onlyBidirectional(dbs)
 	theirs := map[end]*types.Adjacency{}
@@ -152,22 +163,26 @@ func newLFAView(me string, dbs []*types.AdjacencyDatabase) *lfaView {
 	return v
 }
 
+// nodes returns the nodes of all areas.
+func (v *lfaView) nodes() map[string]bool {
+	out := map[string]bool{}
+	for _, g := range v.areas {
+		for node := range g.drained {
+			out[node] = true
+		}
+	}
+	return out
+}
+
 // routes returns the routes that lead somewhere else, sorted by prefix: all, or the longest that cover what is wanted.
 func (v *lfaView) routes(received []*openrctrl.ReceivedRouteDetail, wanted []netip.Prefix) []lfaRoute {
 	var out []lfaRoute
 	known := map[string]lfaRoute{}
 	for _, r := range received {
-		byArea, key := map[string]map[string]bool{}, ""
-		for _, best := range r.BestKeys {
-			if byArea[best.Area] == nil {
-				byArea[best.Area] = map[string]bool{}
-			}
-			byArea[best.Area][best.Node] = true
-			key += best.Area + "\x00" + best.Node + "\x00"
-		}
+		byArea, key := selectedBy(r)
 		route, done := known[key]
 		if !done {
-			route = v.route(byArea)
+			route = v.route(v.toward(byArea))
 			known[key] = route
 		}
 		if route.prefix = prefixOf(r.Prefix); len(route.primary) > 0 && route.prefix.IsValid() {
@@ -193,18 +208,49 @@ func (v *lfaView) routes(received []*openrctrl.ReceivedRouteDetail, wanted []net
 	return slices.DeleteFunc(out, func(r lfaRoute) bool { return !keep[r.prefix] })
 }
 
-// route returns the route to the nearest of the nodes given by area, without next hops if it is here or out of reach.
-func (v *lfaView) route(byArea map[string]map[string]bool) (r lfaRoute) {
-	nearest := int64(-1)
-	for area, targets := range byArea {
-		g := v.areas[area]
-		if targets[v.me] {
-			return lfaRoute{}
+// selectedBy returns the nodes, by area, to which the agent sends what is for a prefix, and a text that stands for them.
+func selectedBy(r *openrctrl.ReceivedRouteDetail) (byArea map[string]map[string]bool, key string) {
+	byArea = map[string]map[string]bool{}
+	for _, best := range r.BestKeys {
+		if byArea[best.Area] == nil {
+			byArea[best.Area] = map[string]bool{}
 		}
+		byArea[best.Area][best.Node] = true
+		key += best.Area + "\x00" + best.Node + "\x00"
+	}
+	return byArea, key
+}
+
+// lfaTarget is where routes lead: in each area, how far the nodes are from the nearest of the selected ones.
+type lfaTarget struct {
+	nodes map[string]bool
+	dist  map[string]map[string]int64
+}
+
+// toward prepares the routes to the nearest of the nodes given by area.
+func (v *lfaView) toward(byArea map[string]map[string]bool) lfaTarget {
+	t := lfaTarget{map[string]bool{}, map[string]map[string]int64{}}
+	for area, targets := range byArea {
+		maps.Copy(t.nodes, targets)
+		t.dist[area] = nil
+		if g := v.areas[area]; g != nil {
+			t.dist[area] = g.toward(targets)
+		}
+	}
+	return t
+}
+
+// route returns the route to a target, without next hops if it is here or out of reach.
+func (v *lfaView) route(t lfaTarget) (r lfaRoute) {
+	if t.nodes[v.me] {
+		return lfaRoute{}
+	}
+	nearest := int64(-1)
+	for area, dist := range t.dist {
+		g := v.areas[area]
 		if g == nil {
 			continue
 		}
-		dist := g.toward(targets)
 		primary := g.next(v.me, dist)
 		if len(primary) == 0 || nearest >= 0 && primary[0].metric > nearest {
 			continue
@@ -214,7 +260,7 @@ func (v *lfaView) route(byArea map[string]map[string]bool) (r lfaRoute) {
 		}
 		nearest = primary[0].metric
 		r.primary = append(r.primary, primary...)
-		if len(byArea) == 1 { // else neighbours that are not in all of the areas may go elsewhere
+		if len(t.dist) == 1 { // else neighbours that are not in all of the areas may go elsewhere
 			r.alternates, r.protection = g.alternates(v.me, primary, dist)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"openr/msg"
 	"openr/queue"
 	"openr/thrift/compact"
+	"openr/thrift/gen/kvstore"
+	"openr/thrift/gen/network"
 	"openr/thrift/gen/openrctrl"
 	"openr/thrift/gen/openrctrlcpp"
 	"openr/thrift/gen/types"
@@ -261,4 +263,47 @@ func decisionRoutes(t *testing.T, dbs []lsdb.AdjacencyDatabase) map[netip.Prefix
 		t.Fatal(err)
 	}
 	return u.Update
+}
+
+// lfaPathAgent is lfaAgent with what it takes to follow paths to node4.
+type lfaPathAgent struct {
+	*fakeAgent
+	policy bool // node1 does not follow the shortest path
+}
+
+func (lfaPathAgent) GetDecisionAdjacenciesFiltered(ctx context.Context, a *openrctrl.AdjacenciesFilter) ([]*types.AdjacencyDatabase, error) {
+	return lfaAgent{}.GetDecisionAdjacenciesFiltered(ctx, a)
+}
+
+func (lfaPathAgent) GetReceivedRoutesFiltered(ctx context.Context, a *openrctrl.ReceivedRouteFilter) ([]*openrctrl.ReceivedRouteDetail, error) {
+	return lfaAgent{}.GetReceivedRoutesFiltered(ctx, a)
+}
+
+func (lfaPathAgent) GetDecisionAreaAdjacenciesFiltered(ctx context.Context, a *openrctrl.AdjacenciesFilter) (map[string][]*types.AdjacencyDatabase, error) {
+	dbs, err := lfaAgent{}.GetDecisionAdjacenciesFiltered(ctx, a)
+	return map[string][]*types.AdjacencyDatabase{"0": dbs}, err
+}
+
+func (lfaPathAgent) GetKvStoreKeyValsFilteredArea(context.Context, *kvstore.KeyDumpParams, string) (*kvstore.Publication, error) {
+	db := &types.PrefixDatabase{ThisNodeName: "node4", PrefixEntries: []*types.PrefixEntry{prefixEntry("10.4.0.0/16", network.PrefixType_CONFIG)}}
+	key := lsdb.PrefixKey("node4", netip.MustParsePrefix("10.4.0.0/16"))
+	return &kvstore.Publication{KeyVals: kvstore.KeyVals{key: value("node4", compactBytes(db))}}, nil
+}
+
+func (f lfaPathAgent) GetRouteDbComputed(_ context.Context, node string) (*types.RouteDatabase, error) {
+	next := map[string]string{"node1": "node3", "node2": "node4", "node3": "node4"}[node]
+	if f.policy && node == "node1" {
+		next = "node2"
+	}
+	hop := &network.NextHopThrift{Address: binary("fe80::" + strings.TrimPrefix(next, "node") + "%to-" + next), NeighborNodeName: &next}
+	route := &network.UnicastRoute{Dest: ipPrefix("10.4.0.0/16"), NextHops: []*network.NextHopThrift{hop}}
+	return &types.RouteDatabase{ThisNodeName: node, UnicastRoutes: []*network.UnicastRoute{route}}, nil
+}
+
+// TestPathShowsAlternates: a path tells for each hop where packets can go if it fails.
+func TestPathShowsAlternates(t *testing.T) {
+	golden(t, "path_alternates", serve(t, lfaPathAgent{fakeAgent: &fakeAgent{}}),
+		"decision path --dst 10.4.0.0/16 --no-fib", "decision path --dst 10.4.0.1 --no-fib --json", "decision path --dst 10.4.0.0/16 --no-fib --no-alternates",
+		"decision path --dst node3 --no-fib", "decision lfa 10.4.0.0/16 --node node2", "decision lfa --node node77", "decision lfa --node nodes")
+	golden(t, "path_policy", serve(t, lfaPathAgent{fakeAgent: &fakeAgent{}, policy: true}), "decision path --dst 10.4.0.0/16 --no-fib")
 }

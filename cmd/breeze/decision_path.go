@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type pathQuestion struct {
 	src, dst string // as typed; "": the agent's own node
 	area     string
 	maxHops  int
+	lfa      bool
 	fib      bool
 	fibPort  uint16
 	client   int16
@@ -36,7 +38,9 @@ func (a *app) decisionPath() *cobra.Command {
 		Short: "The paths that packets take from one node to another",
 		Long: "The paths that packets take from one node to another, hop by hop by each node's computed routes. A path whose next hops are\n" +
 			"in the forwarding tables of all nodes on the way has a star; nodes are asked at their loopback addresses, and the answers of\n" +
-			"those that do not answer within a second are done without.",
+			"those that do not answer within a second are done without.\n\n" +
+			"Alternates are where a node can send packets at once if its next hop fails: loop-free alternates (RFC 5286, see decision lfa),\n" +
+			"or its other next hops. They are worked out here, whether the nodes use them or not.",
 		Args: cobra.NoArgs,
 		RunE: a.run(func(s *session, _ []string) error { return s.printPaths(q) }),
 	}
@@ -45,6 +49,7 @@ func (a *app) decisionPath() *cobra.Command {
 	f.StringVar(&q.dst, "dst", "", "node, address or prefix to which; default: the agent's own")
 	f.IntVar(&q.maxHops, "max-hop", 256, "longest path to follow")
 	f.StringVarP(&q.area, "area", "a", "", "only the adjacencies and prefixes of this area")
+	pair(cmd, &q.lfa, "alternates", "", true, "show where packets can go if a next hop fails")
 	pair(cmd, &q.fib, "fib", "", true, "look into the forwarding tables")
 	f.Uint16Var(&q.fibPort, "fib_agent_port", 0, "port of the switch agents; default: as the agent's configuration says")
 	f.Int16Var(&q.client, "client-id", defaultFibClient, "whose routes of the switch agents")
@@ -77,7 +82,9 @@ func (s *session) printPaths(q pathQuestion) error {
 		return err
 	}
 	f := &forwarding{adj: map[string][]*types.Adjacency{}, overloaded: map[string]bool{}}
+	var all []*types.AdjacencyDatabase
 	for _, dbs := range byArea {
+		all = append(all, dbs...)
 		onlyBidirectional(dbs)
 		for _, db := range dbs {
 			f.overloaded[db.ThisNodeName] = f.overloaded[db.ThisNodeName] || db.IsOverloaded
@@ -117,10 +124,78 @@ func (s *session) printPaths(q pathQuestion) error {
 	if err != nil {
 		return err
 	}
+	if q.lfa {
+		if err := s.findAlternates(newLFAView(own, all), view, from, to, paths); err != nil {
+			return err
+		}
+	}
 	if q.fib {
 		s.lookIntoFibs(q, own, view, cmp.Or(q.fibPort, uint16(config.FibPort)), from, to.prefix, paths)
 	}
-	return s.showPaths(from, to, paths, cut)
+	return s.showPaths(from, to, paths, cut, q.lfa)
+}
+
+// findAlternates sets the alternates of all hops at which the routes lead where the topology says.
+func (s *session) findAlternates(topology *lfaView, view lsdbView, from string, to target, paths []path) error {
+	byArea := map[string]map[string]bool{}
+	if to.prefix == anywhere {
+		for area, g := range topology.areas {
+			for node := range to.nodes {
+				if _, known := g.drained[node]; known {
+					byArea[area] = to.nodes
+				}
+			}
+		}
+	} else {
+		best, _ := view.advertisers(to.prefix)
+		filter := openrctrl.NewReceivedRouteFilter()
+		filter.Prefixes = prefixesThrift([]netip.Prefix{best})
+		received, err := s.GetReceivedRoutesFiltered(s.ctx, filter)
+		if err != nil {
+			return err
+		}
+		for _, r := range received {
+			if prefixOf(r.Prefix) == best {
+				byArea, _ = selectedBy(r)
+			}
+		}
+	}
+	distances := topology.toward(byArea)
+	known := map[string]lfaRoute{}
+	for _, p := range paths {
+		node := from
+		for i := range p.hops {
+			h := &p.hops[i]
+			r, done := known[node]
+			if !done {
+				topology.me = node
+				r = topology.route(distances)
+				known[node] = r
+			}
+			if slices.ContainsFunc(r.primary, func(l lfaHop) bool { return l.ifName == h.ifName && l.node == h.node }) {
+				h.alternates, h.protection = r.alternates, r.protection
+			}
+			node = h.node
+		}
+	}
+	return nil
+}
+
+// alternatesText says where a node sends packets if a hop fails.
+func alternatesText(h hop) string {
+	switch h.protection {
+	case "":
+		return "?" // the route is not one of the shortest
+	case lfaMultipath:
+		return "other next hops"
+	case lfaNone:
+		return lfaNone
+	}
+	var all []string
+	for _, l := range h.alternates {
+		all = append(all, l.node+" via "+l.ifName)
+	}
+	return strings.Join(all, ", ") + " (" + h.protection + ")"
 }
 
 // lookIntoFibs sets inFib of the paths that the forwarding tables agree with.
@@ -207,14 +282,18 @@ func (s *session) fibNextHops(host string, port uint16, client int16, dst netip.
 	return out, nil
 }
 
-func (s *session) showPaths(from string, to target, paths []path, cut bool) error {
+func (s *session) showPaths(from string, to target, paths []path, cut, alternates bool) error {
 	whole := slices.DeleteFunc(slices.Clone(paths), func(p path) bool { return p.end != pathArrives || len(p.hops) == 0 })
 	if s.json {
 		list := []any{}
 		for _, p := range paths {
 			hops := []any{}
 			for _, h := range p.hops {
-				hops = append(hops, map[string]any{"node": h.node, "interface": h.ifName, "metric": h.metric, "nextHop": h.address})
+				hop := map[string]any{"node": h.node, "interface": h.ifName, "metric": h.metric, "nextHop": h.address}
+				if alternates {
+					hop["alternates"], hop["protection"] = lfaHopsJSON(h.alternates), h.protection
+				}
+				hops = append(hops, hop)
 			}
 			list = append(list, map[string]any{"hops": hops, "in_fib": p.inFib, "end": cmp.Or(string(p.end), "ARRIVED")})
 		}
@@ -238,6 +317,10 @@ func (s *session) showPaths(from string, to target, paths []path, cut bool) erro
 	default:
 		s.printf("%d paths are found.\n", len(whole))
 	}
+	header := []string{"Hop", "NextHop Node", "Interface", "Metric", "NextHop"}
+	if alternates {
+		header = append(header, "Alternates")
+	}
 	number := 0
 	for _, p := range paths {
 		title := ""
@@ -257,9 +340,13 @@ func (s *session) showPaths(from string, to target, paths []path, cut bool) erro
 			if h.metric >= 0 {
 				metric = fmt.Sprint(h.metric)
 			}
-			rows = append(rows, []string{fmt.Sprint(i + 1), h.node, h.ifName, metric, h.address})
+			row := []string{fmt.Sprint(i + 1), h.node, h.ifName, metric, h.address}
+			if alternates {
+				row = append(row, s.paintIf(h.protection == lfaNone, red, alternatesText(h)))
+			}
+			rows = append(rows, row)
 		}
-		if err := s.table([]string{"Hop", "NextHop Node", "Interface", "Metric", "NextHop"}, rows); err != nil {
+		if err := s.table(header, rows); err != nil {
 			return err
 		}
 	}

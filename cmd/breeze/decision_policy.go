@@ -123,7 +123,7 @@ func (a *app) setRibPolicy() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set-rib-policy FILE",
 		Short: "Set the policy that weighs next hops",
-		Long: "Sets the policy that weighs next hops. FILE (- for the standard input) holds it as `breeze decision rib-policy --json` prints it:\n\n" +
+		Long: "Sets the policy that weighs next hops, for a limited time, over restarts of the agent. FILE (- for the standard input) holds it as `breeze decision rib-policy --json` prints it:\n\n" +
 			`{"ttl_secs": 600, "statements": [{"name": "s", "matcher": {"prefixes": ["10.0.0.0/8"], "tags": []},` + "\n" +
 			` "action": {"set_weight": {"default_weight": 1, "area_to_weight": {"0": 2}, "neighbor_to_weight": {"node2": 3}}}}]}`,
 		Args: cobra.ExactArgs(1),

@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"openr/thrift/gen/kvstore"
+	"openr/thrift/gen/openragent"
 )
 
 // openr is the group of the commands that concern the agent as a whole, and of other names for the commonest others.
 func (a *app) openr() *cobra.Command {
 	return group("openr", "The agent as a whole, and the commonest commands of the other groups",
-		a.openrVersion(), a.openrStatus(), a.openrValidate(),
+		a.openrVersion(), a.openrStatus(), a.openrValidate(), a.openrDrain(),
 		shortcut("interfaces", a.linkMonitor(), "links"),
 		shortcut("neighbors", a.decision(), "adj"),
 		shortcut("table", a.decision(), "received-routes"),
@@ -68,43 +70,153 @@ func (a *app) openrVersion() *cobra.Command {
 func (a *app) openrStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "How far initialization has come, and when each stage was reached",
+		Short: "How far initialization has come, what it waits for, and whether all modules are alive",
 		Args:  cobra.NoArgs,
 		RunE: a.run(func(s *session, _ []string) error {
-			events, err := s.GetInitializationEvents(s.ctx)
+			status, err := s.status()
 			if err != nil {
 				return err
 			}
 			if a.json {
-				out := map[string]int64{}
-				for stage, ms := range events {
-					out[stage.String()] = ms
-				}
-				return a.printJSON(out)
+				return a.printJSON(status.json())
 			}
-			since, err := s.AliveSince(s.ctx)
-			if err != nil {
-				return err
-			}
-			state := a.paint(yellow, "initializing")
-			if _, done := events[kvstore.InitializationEvent_INITIALIZED]; done {
-				state = a.paint(green, "initialized")
-			}
-			a.printf("Status: %s, up for %s\n\n", state, duration(a.now().Sub(time.Unix(since, 0))))
-			return a.table([]string{"Stage", "After(ms)"}, stageRows(events))
+			return a.printStatus(status)
 		}),
 	}
 }
 
-// stageRows lists the stages in the order in which they were reached.
-func stageRows(events map[kvstore.InitializationEvent]int64) [][]string {
-	var rows [][]string
+// agentStatus is what is known of an agent as a whole.
+type agentStatus struct {
+	*openragent.AgentStatus
+	full bool // it has said more than when stages were reached
+}
+
+// status asks the agent how it does; one of Open/R's, which cannot say all of it, for its stages.
+func (s *session) status() (agentStatus, error) {
+	status, err := s.own.GetAgentStatus(s.ctx)
+	if err == nil || !unknownMethod(err) {
+		return agentStatus{status, true}, err
+	}
+	events, err := s.GetInitializationEvents(s.ctx)
+	if err != nil {
+		return agentStatus{}, err
+	}
+	since, err := s.AliveSince(s.ctx)
+	if err != nil {
+		return agentStatus{}, err
+	}
+	status = &openragent.AgentStatus{UptimeMs: s.now().Sub(time.Unix(since, 0)).Milliseconds()}
 	for _, stage := range slices.SortedFunc(maps.Keys(events), func(x, y kvstore.InitializationEvent) int {
 		return cmp.Or(cmp.Compare(events[x], events[y]), cmp.Compare(x, y))
 	}) {
-		rows = append(rows, []string{stage.String(), fmt.Sprint(events[stage])})
+		status.Stages = append(status.Stages, &openragent.InitializationStage{Stage: stage, ReachedMs: new(events[stage])})
 	}
-	return rows
+	return agentStatus{status, false}, nil
+}
+
+// initialized reports whether the last stage was reached.
+func (s agentStatus) initialized() bool {
+	return slices.ContainsFunc(s.Stages, func(x *openragent.InitializationStage) bool {
+		return x.Stage == kvstore.InitializationEvent_INITIALIZED && x.ReachedMs != nil
+	})
+}
+
+// stageJSON and moduleJSON are how they look in JSON, durations in milliseconds.
+type (
+	stageJSON struct {
+		Stage    string `json:"stage"`
+		Reached  *int64 `json:"reached_ms"`
+		WaitsFor string `json:"waits_for"`
+		Bound    *int64 `json:"bound_ms"`
+	}
+	moduleJSON struct {
+		Module   string `json:"module"`
+		Silent   int64  `json:"silent_ms"`
+		Deadline int64  `json:"deadline_ms"`
+	}
+)
+
+func (s agentStatus) json() any {
+	stages, modules := []stageJSON{}, []moduleJSON{}
+	for _, x := range s.Stages {
+		stages = append(stages, stageJSON{x.Stage.String(), x.ReachedMs, x.WaitsFor, x.BoundMs})
+	}
+	out := map[string]any{"initialized": s.initialized(), "uptime_ms": s.UptimeMs, "stages": stages}
+	if s.full {
+		for _, m := range s.Modules {
+			modules = append(modules, moduleJSON{m.Module, m.SilentMs, m.DeadlineMs})
+		}
+		out["version"], out["drained"], out["modules"] = s.Version, s.Drained, modules
+		out["memory_bytes"], out["memory_limit_bytes"] = s.MemoryBytes, s.MemoryLimitBytes
+	}
+	return out
+}
+
+// notable is from when on a module is worth a word: they answer in microseconds.
+const notable = time.Second
+
+func (a *app) printStatus(s agentStatus) error {
+	state := a.paint(yellow, "initializing")
+	if s.initialized() {
+		state = a.paint(green, "initialized")
+	}
+	if s.Drained {
+		state += ", " + a.paint(yellow, "drained")
+	}
+	a.printf("Status: %s, up for %s\n", state, milliseconds(s.UptimeMs))
+	if s.full {
+		memory := ""
+		if s.MemoryLimitBytes > 0 {
+			memory = " of " + size(s.MemoryLimitBytes)
+		}
+		a.printf("Version: %s\nMemory: %s%s\nModules: %s\n", s.Version, size(s.MemoryBytes), memory, a.modules(s.Modules))
+	}
+	a.printf("\n")
+	var rows [][]string
+	for _, x := range s.Stages {
+		row := []string{x.Stage.String(), "", ""}
+		switch {
+		case x.ReachedMs != nil:
+			row[1] = fmt.Sprint(*x.ReachedMs)
+		case x.WaitsFor != "" && x.BoundMs != nil:
+			row[2] = fmt.Sprintf("%s; at %d ms whatever is missing", x.WaitsFor, *x.BoundMs)
+		default:
+			row[2] = x.WaitsFor
+		}
+		rows = append(rows, row)
+	}
+	header := []string{"Stage", "After(ms)", "Waits for"}
+	if s.initialized() || !s.full {
+		header = header[:2]
+		for i := range rows {
+			rows[i] = rows[i][:2]
+		}
+	}
+	return a.table(header, rows)
+}
+
+func milliseconds(ms int64) string { return duration(time.Duration(ms) * time.Millisecond) }
+
+// modules says which modules are silent.
+func (a *app) modules(all []*openragent.ModuleLiveness) string {
+	var silent []string
+	for _, m := range all {
+		if m.SilentMs < notable.Milliseconds() {
+			continue
+		}
+		text := m.Module + " has been silent for " + milliseconds(m.SilentMs)
+		if m.DeadlineMs > 0 {
+			text += " (the agent ends at " + milliseconds(m.DeadlineMs) + ")"
+		}
+		silent = append(silent, a.paint(red, text))
+	}
+	switch {
+	case len(all) == 0:
+		return "not started"
+	case len(silent) == 0:
+		return a.paint(green, fmt.Sprintf("all %d answer", len(all)))
+	}
+	return strings.Join(silent, ", ")
 }
 
 // openrValidate runs the validations of all modules. As Open/R's it exits with 0 whatever they find; scripts read the JSON.

@@ -18,6 +18,9 @@ type hop struct {
 	ifName  string // over which it leaves
 	metric  int32  // of the adjacency; -1 if there is none
 	address string // of the next hop
+
+	alternates []lfaHop // to it
+	protection string   // what they are good for; "": nothing is known
 }
 
 // pathEnd says how a path ends.

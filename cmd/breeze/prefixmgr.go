@@ -90,17 +90,27 @@ func (a *app) advertisedRoutes() *cobra.Command {
 	for _, stage := range []struct {
 		name, short string
 		kind        openrctrl.RouteFilterType
-	}{
+	}{ // each of an area's import policy, or with --origination of the configured prefixes' own policies
 		{"pre-policy", "What is meant for an area, before its policy", openrctrl.RouteFilterType_PREFILTER_ADVERTISED},
 		{"post-policy", "What is advertised to an area, as its policy leaves it", openrctrl.RouteFilterType_POSTFILTER_ADVERTISED},
 		{"rejected", "What the policy of an area keeps back", openrctrl.RouteFilterType_REJECTED_ON_ADVERTISE},
 	} {
-		cmd.AddCommand(q.flags(&cobra.Command{
-			Use:   stage.name + " AREA [PREFIX...]",
+		origination := false
+		sub := q.flags(&cobra.Command{
+			Use:   stage.name + " {AREA | --origination} [PREFIX...]",
 			Short: stage.short,
-			Args:  cobra.MinimumNArgs(1),
-			RunE:  a.run(func(s *session, args []string) error { return s.areaAdvertised(q, stage.kind, args[0], args[1:]) }),
-		}))
+			RunE: a.run(func(s *session, args []string) error {
+				switch {
+				case origination:
+					return s.originationAdvertised(q, stage.kind, args)
+				case len(args) == 0:
+					return usagef("say of which area, or --origination")
+				}
+				return s.areaAdvertised(q, stage.kind, args[0], args[1:])
+			}),
+		})
+		sub.Flags().BoolVar(&origination, "origination", false, "of configured prefixes and their origination policies, rather than of an area")
+		cmd.AddCommand(sub)
 	}
 	return cmd
 }
@@ -125,6 +135,22 @@ func (s *session) areaAdvertised(q *advertisedQuestion, stage openrctrl.RouteFil
 	if err != nil {
 		return err
 	}
+	return s.printAdvertised(q, routes)
+}
+
+func (s *session) originationAdvertised(q *advertisedQuestion, stage openrctrl.RouteFilterType, prefixes []string) error {
+	filter, err := q.filter(prefixes)
+	if err != nil {
+		return err
+	}
+	routes, err := s.GetAdvertisedRoutesWithOriginationPolicy(s.ctx, stage, filter)
+	if err != nil {
+		return err
+	}
+	return s.printAdvertised(q, routes)
+}
+
+func (s *session) printAdvertised(q *advertisedQuestion, routes []*openrctrl.AdvertisedRoute) error {
 	if s.json {
 		return s.printJSON(routes)
 	}

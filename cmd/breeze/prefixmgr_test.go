@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"openr/thrift/gen/kvstore"
 	"openr/thrift/gen/network"
+	"openr/thrift/gen/openrctrl"
 )
 
 func TestPrefixManager(t *testing.T) {
@@ -15,11 +17,16 @@ func TestPrefixManager(t *testing.T) {
 		"prefixmgr advertised-routes all 10.1.0.0/16 -D", "prefixmgr advertised-routes --prefix-type rib", "prefixmgr advertised-routes --prefix-type rib --json all",
 		"prefixmgr advertised-routes --prefix-type bogus", "prefixmgr advertised-routes --tag2name all 2001:db8:1::/64", "prefixmgr advertised-routes al -D",
 		"prefixmgr advertised-routes pre-policy 0 -D", "prefixmgr advertised-routes post-policy 0 10.1.0.0/16 --prefix-type rib", "prefixmgr advertised-routes rejected spi -n",
-		"prefixmgr advertised-routes rejected 0 --json", "prefixmgr advertised-routes pre-policy", "prefixmgr advertised-routes rejected nowhere",
+		"prefixmgr advertised-routes rejected 0 --json", "prefixmgr advertised-routes pre-policy", "prefixmgr advertised-routes rejected --origination",
+		"prefixmgr advertised-routes post-policy --origination 2001:db8:1::/64", "prefixmgr advertised-routes rejected nowhere",
 		"prefixmgr advertised-routes bogus", "prefixmgr advertised-routes p",
 		"prefixmgr originated-routes", "prefixmgr originated-routes --detail", "prefixmgr originated-routes -n", "prefixmgr originated-routes --json",
 		"prefixmgr validate", "prefixmgr validate --json", "openr advertised-routes all 10.1.0.0/16 -D", "openr originated-routes",
 		"prefixmgr view", "prefixmgr view --prefix-type loopback --json")
+}
+
+func (n *fakeNode) GetAdvertisedRoutesWithOriginationPolicy(ctx context.Context, kind openrctrl.RouteFilterType, filter *openrctrl.AdvertisedRouteFilter) ([]*openrctrl.AdvertisedRoute, error) {
+	return n.GetAreaAdvertisedRoutesFiltered(ctx, "the world", kind, filter)
 }
 
 func TestPrefixesAreWritten(t *testing.T) {

@@ -55,7 +55,7 @@ type prefixFlags struct {
 	pathPreference, sourcePreference    int32
 	distance                            int32
 	tags, areaStack                     []string
-	minNextHops                         int64
+	minNextHops, weight                 int64
 	forwardingType, forwardingAlgorithm string
 }
 
@@ -69,6 +69,7 @@ func (p *prefixFlags) register(cmd *cobra.Command) {
 	f.StringSliceVar(&p.tags, "tags", nil, "tags")
 	f.StringSliceVar(&p.areaStack, "area-stack", nil, "areas that the prefix has come through; it is not advertised to them")
 	f.Int64Var(&p.minNextHops, "min-nexthop", 0, "next hops without which others do not use the prefix; 0: any number will do")
+	f.Int64Var(&p.weight, "weight", 0, "share of the traffic that other nodes send here, beside others that advertise the prefix with a weight; 0: none")
 	f.StringVar(&p.forwardingType, "forwarding-type", "IP", "IP or SR_MPLS")
 	f.StringVar(&p.forwardingAlgorithm, "forwarding-algo", "SP_ECMP", "SP_ECMP, KSP2_ED_ECMP ...")
 	completePrefixTypes(cmd)
@@ -97,6 +98,9 @@ func (p *prefixFlags) entries(args []string) ([]*types.PrefixEntry, error) {
 		e.Tags, e.AreaStack = p.tags, p.areaStack
 		if p.minNextHops > 0 {
 			e.MinNexthop = &p.minNextHops
+		}
+		if p.weight > 0 {
+			e.Weight = &p.weight
 		}
 		out = append(out, e)
 	}

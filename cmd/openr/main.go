@@ -38,20 +38,34 @@ func main() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "openr:", err)
-	if errors.As(err, new(configError)) {
-		os.Exit(exConfig)
-	}
-	os.Exit(1)
+	os.Exit(exitStatus(err))
 }
 
-// exConfig is the exit status for a configuration that cannot be used (EX_CONFIG of sysexits.h): starting again would not
-// help.
-const exConfig = 78
+// The exit statuses other than 0 (a stop that was asked for) and 1 (the agent could not start), as in sysexits.h.
+const (
+	exSoftware = 70 // EX_SOFTWARE: a module failed, hung or took too much memory; the log says which. To be started again.
+	exConfig   = 78 // EX_CONFIG: a configuration that cannot be used; starting again would not help
+)
+
+func exitStatus(err error) int {
+	switch {
+	case errors.As(err, new(configError)):
+		return exConfig
+	case errors.As(err, new(failure)):
+		return exSoftware
+	}
+	return 1
+}
 
 // configError is why a configuration cannot be used.
 type configError struct{ error }
 
 func (e configError) Unwrap() error { return e.error }
+
+// failure is why a running agent had to end.
+type failure struct{ error }
+
+func (e failure) Unwrap() error { return e.error }
 
 func command() *cobra.Command {
 	var file, level string
@@ -105,7 +119,7 @@ func noFile(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q; openr --help lists them", args[0])
 }
 
-// run is the agent's whole life. It returns nil after SIGTERM or SIGINT.
+// run is the agent's whole life. It returns nil after SIGTERM, SIGINT or drainAndStop.
 func run(file, level string) error {
 	log, err := logger(level)
 	if err != nil {
@@ -127,6 +141,8 @@ func run(file, level string) error {
 		runtime.GOMAXPROCS(min(runtime.NumCPU(), maxProcs))
 	}
 
+	limitMemory(cfg.Watchdog)
+
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log, Version: version})
@@ -134,30 +150,52 @@ func run(file, level string) error {
 		return err
 	}
 	log.Info("running", zap.String("node", cfg.NodeName), zap.Strings("areas", cfg.AreaIDs()), zap.String("version", version))
-	defer onHangup(func() error { return a.Reload(func() error { return unchanged(cfg, file, log) }) }, log)()
+	defer onSignals(func() {
+		if err := a.Reload(func() error { return unchanged(cfg, file, log) }); err != nil {
+			log.Warn("the configuration was not reloaded", zap.Error(err))
+		}
+	}, syscall.SIGHUP)()
+	// SIGABRT is what the service manager sends when it has had no sign of life for too long, SIGQUIT what people send to see
+	// where a program hangs. The stacks go into the log, there is no core dump, and the neighbours are told.
+	defer onSignals(func() { a.Abort(errAborted) }, syscall.SIGABRT, syscall.SIGQUIT)()
 	err = a.Run(ctx)
 	log.Info("stopped; routes stay in place", zap.String("node", cfg.NodeName))
-	return err
+	if err != nil {
+		return failure{err}
+	}
+	return nil
 }
 
-// onHangup calls reload whenever the process gets SIGHUP, until the returned function is called.
-func onHangup(reload func() error, log *zap.Logger) (stop func()) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+var errAborted = errors.New("ended from outside, by SIGABRT or SIGQUIT")
+
+// memoryShare is the part of max_memory_mb, in tenths, from which on the collector works harder to stay within it: what it
+// cannot see (code, stacks of the kernel, memory that is to be given back) needs the rest.
+const memoryShare = 9
+
+// limitMemory has the garbage collector observe the memory limit of the watchdog, unless GOMEMLIMIT in the environment gives
+// another or none. It is a soft limit: at most half of the processor time goes into it (runtime/debug.SetMemoryLimit).
+func limitMemory(w config.Watchdog) {
+	if w.Enable && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(w.MaxMemory << 20 / 10 * memoryShare)
+	}
+}
+
+// onSignals calls f whenever the process gets one of the signals, until the returned function is called.
+func onSignals(f func(), signals ...os.Signal) (stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, signals...)
 	done := make(chan struct{})
 	go func() {
 		for {
 			select {
 			case <-done:
 				return
-			case <-hangup:
-				if err := reload(); err != nil {
-					log.Warn("the configuration was not reloaded", zap.Error(err))
-				}
+			case <-c:
+				f()
 			}
 		}
 	}()
-	return func() { signal.Stop(hangup); close(done) }
+	return func() { signal.Stop(c); close(done) }
 }
 
 // unchanged returns why the configuration that the file holds now cannot take the place of the running one: it has mistakes,

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
+
+	"openr/config"
 )
 
 // TestMistakes checks that each mistake on the command line is an error that says what to do instead.
@@ -36,6 +41,38 @@ func TestMistakes(t *testing.T) {
 		cmd.SetArgs(test.args)
 		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("openr %q: error %v, want %q", test.args, err, test.want)
+		}
+	}
+}
+
+// TestExitStatus: service managers tell by it whether to start the agent again.
+func TestExitStatus(t *testing.T) {
+	cause := errors.New("cause")
+	for want, err := range map[int]error{
+		1: cause, exSoftware: failure{fmt.Errorf("fib: %w", cause)}, exConfig: fmt.Errorf("start: %w", configError{cause}),
+	} {
+		if got := exitStatus(err); got != want || !errors.Is(err, cause) {
+			t.Errorf("%v: exit status %d, want %d", err, got, want)
+		}
+	}
+}
+
+// TestLimitMemory: the collector keeps to the watchdog's limit, unless the environment says otherwise.
+func TestLimitMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for _, test := range []struct {
+		environment string
+		w           config.Watchdog
+		want        int64
+	}{
+		{"", config.Watchdog{MaxMemory: 8000}, before},
+		{"off", config.Watchdog{Enable: true, MaxMemory: 8000}, before},
+		{"", config.Watchdog{Enable: true, MaxMemory: 8000}, 7200 << 20},
+	} {
+		t.Setenv("GOMEMLIMIT", test.environment)
+		if limitMemory(test.w); debug.SetMemoryLimit(-1) != test.want {
+			t.Errorf("%+v: the limit is %d, want %d", test, debug.SetMemoryLimit(-1), test.want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package netlink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -11,10 +10,6 @@ import (
 
 	"openr/msg"
 )
-
-// minMove is how many routes are worth a group of their own with the same members as another: fewer are pointed there one
-// by one.
-const minMove = 8
 
 // apply is one call of Programmer.Apply. The caller holds the Programmer's mutex, and has the books in order.
 type apply struct {
@@ -32,6 +27,8 @@ type apply struct {
 	fill  *batch // is being filled
 	sent  *batch // the kernel is working on it; nil: none
 	taken []op   // adds that the kernel refused because there is a route already
+
+	touched []*object // of the sets
 }
 
 // step is a route to bring in.
@@ -87,6 +84,7 @@ func (a *apply) plan(update []msg.Route) {
 			at.epoch = a.b.epoch
 		}
 		a.steps = append(a.steps, step{r, a.sets.of(r), at})
+		a.steps[len(a.steps)-1].set.count++
 	}
 	a.p.steps = a.steps
 	for _, s := range a.sets.all {
@@ -94,104 +92,65 @@ func (a *apply) plan(update []msg.Route) {
 	}
 }
 
-// makeObjects makes the objects that the sets need and works out each set's members.
+// makeObjects makes the objects that the sets need now, and works out where each set leads.
 func (a *apply) makeObjects() error {
-	var missing []*object
-	seen := map[*object]bool{}
 	for _, s := range a.sets.all {
-		for _, list := range [][]member{s.ways, s.spare} {
-			for _, m := range list {
-				if o := m.object; !o.made && !seen[o] {
-					seen[o] = true
-					missing = append(missing, o)
-				}
-			}
-		}
+		s.kind(a.p)
 	}
-	if err := a.p.newObjects(a.ctx, missing); err != nil {
+	err := a.p.makeFor(a.ctx, func(need func([]member)) {
+		for _, s := range a.sets.all {
+			need(a.p.desired(&s.aim, s.standby))
+		}
+	})
+	if err != nil {
 		return err
 	}
 	for _, s := range a.sets.all {
-		s.settle(a.p)
-	}
-	for _, o := range missing {
-		if !o.made {
-			a.b.forgetObject(o)
-		} else if o.refs == 0 {
-			a.b.unused = append(a.b.unused, o)
+		for _, list := range [][]member{s.ways, s.spare} { // settle may drop some
+			for _, m := range list {
+				a.touched = append(a.touched, m.object)
+			}
 		}
+		s.settle(a.p)
 	}
 	return nil
 }
 
-// moveGroups finds groups all of whose routes go to the same other place, and changes their members instead, by one message
-// for each group. The kernel then moves all routes in one step.
-func (a *apply) moveGroups() error {
-	if !a.p.objects || a.twice {
-		return nil
+// tidy notes which of the sets' objects no group has taken.
+func (a *apply) tidy() {
+	for _, o := range a.touched {
+		if o.made && o.uses == 0 {
+			a.b.unused = append(a.b.unused, o)
+		}
+		a.b.tidyObject(o)
 	}
-	for i := range a.steps {
-		s := &a.steps[i]
-		if s.at == nil || s.set.empty() {
-			continue
-		}
-		g := s.at.group
-		if g.epoch != a.b.epoch {
-			g.epoch, g.leaving, g.target = a.b.epoch, 0, s.set
-			a.froms = append(a.froms, g)
-		}
-		if g.target != s.set && (g.target == nil || string(g.target.key) != string(s.set.key)) {
-			g.target = nil // to more than one place
-		}
-		g.leaving++
-	}
-	var moves []*group
-	claimed := map[string]bool{}
-	for _, g := range a.froms {
-		t := g.target
-		if t == nil || g.leaving != g.refs || g.gone || g.alien || g.fixed || len(g.members) == 0 || len(t.members) == 0 || g.key == string(t.key) {
-			continue
-		}
-		to := a.b.byKey[string(t.key)]
-		if (to != nil || claimed[string(t.key)]) && g.leaving < minMove {
-			continue
-		}
-		claimed[string(t.key)] = true
-		moves = append(moves, g)
-	}
-	return a.p.transact(a.ctx, len(moves), func(b []byte, seq uint32, i int) []byte {
-		return appendNewGroup(b, unix.NLM_F_REPLACE, seq, a.p.slot.protocol, moves[i].id, shares(moves[i].target.members))
-	}, func(i int, refused *kernelError) error {
-		g := moves[i]
-		if refused != nil {
-			if errors.Is(*refused, unix.ENOENT) {
-				return fmt.Errorf("nexthop group %d: %w", g.id, *refused) // with its routes: the books are wrong
-			}
-			g.fixed = true
-			return nil
-		}
-		a.p.counters.Sum(counterMovedRoutes, int64(g.leaving))
-		a.b.setMembers(g, g.target.members)
-		g.moved = a.b.epoch
-		return nil
-	})
+	a.touched = a.touched[:0]
 }
 
 // makeGroups finds or makes the group of each set.
 func (a *apply) makeGroups() error {
 	var fresh []*set
 	for _, s := range a.sets.all {
-		if s.empty() {
+		if !s.alive {
 			continue
 		}
-		if s.group = a.b.byKey[string(s.key)]; s.group != nil {
+		if s.group = a.b.byKey[string(s.held)]; s.group == nil && !s.standby {
+			s.group = a.b.byKey[string(s.key)]
+		}
+		if s.group != nil {
 			continue
 		}
-		s.group = &group{id: a.b.newID(), members: s.members, plain: !a.p.objects}
+		s.group = &group{id: a.b.newID(), aim: s.aim, members: a.p.desired(&s.aim, s.standby), plain: !a.p.objects, standby: s.standby}
+		if len(s.hops) > 0 && len(s.group.members) == 0 { // its last way has just died
+			s.group = nil
+			continue
+		}
 		a.b.addGroup(s.group)
 		fresh = append(fresh, s)
 	}
-	return a.p.newGroups(a.ctx, fresh)
+	err := a.p.newGroups(a.ctx, fresh)
+	a.tidy()
+	return err
 }
 
 // routes points the routes to their groups.
@@ -205,7 +164,7 @@ func (a *apply) routes() error {
 		if g == nil {
 			continue
 		}
-		if a.p.objects && s.at != nil && a.stands(s.at.group, s.set) {
+		if a.p.objects && s.at != nil && !s.at.odd && a.stands(s.at.group, s.set) {
 			s.at.form, s.at.version = s.set.form(), s.at.group.version
 			continue
 		}
@@ -218,7 +177,8 @@ func (a *apply) routes() error {
 
 // stands reports whether a route need not be touched because its group is, or has become, what is wanted.
 func (a *apply) stands(at *group, s *set) bool {
-	return !at.gone && (at == s.group || at.moved == a.b.epoch || at.key == string(s.key))
+	return !at.gone && (at == s.group || at.moved == a.b.epoch && string(at.target.held) == string(s.held) ||
+		at.key == string(s.held) || at.key == string(s.key) && !s.standby)
 }
 
 // kind tells whether a route is to be new or to take another's place.
@@ -244,9 +204,10 @@ func (a *apply) resolveTaken() error {
 	if len(search) == 0 {
 		return nil
 	}
-	if _, err := a.p.dump(a.ctx); err != nil {
+	if err := a.p.learn(a.ctx, false); err != nil {
 		return err
 	}
+	a.b = a.p.books
 	foreign := map[netip.Prefix]bool{}
 	var ours []msg.Route
 	for prefix, r := range search {

@@ -104,6 +104,7 @@ func (a *apply) send() error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
+	a.p.follow()
 	f := a.fill
 	requestAck(f.buf[f.start:])
 	a.p.counters.Sum(counterMessages, int64(len(f.ops)))
@@ -164,7 +165,7 @@ func (a *apply) answerGood(o *op) {
 		a.b.forgetRoute(o.prefix)
 	default:
 		s := a.b.point(o.prefix, o.step.at, o.step.set.group)
-		s.form, s.version = o.step.set.form(), s.group.version
+		s.form, s.version, s.odd = o.step.set.form(), s.group.version, false
 		if len(a.p.conflicts) > 0 {
 			delete(a.p.conflicts, o.prefix)
 		}

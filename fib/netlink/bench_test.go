@@ -219,7 +219,7 @@ func BenchmarkMove(b *testing.B) {
 						start, ready := time.Now(), make(chan time.Duration)
 						go func() {
 							must(b, w.p.transact(context.Background(), 1, func(buf []byte, seq uint32, _ int) []byte {
-								return appendNewGroup(buf, unix.NLM_F_REPLACE, seq, testProtocol, g.id, members[n%2])
+								return appendNewGroup(buf, unix.NLM_F_REPLACE, seq, testProtocol, g.id, members[n%2], 0)
 							}, func(_ int, refused *kernelError) error {
 								if refused != nil {
 									return *refused

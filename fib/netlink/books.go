@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"sync"
 
 	"openr/msg"
 )
@@ -16,9 +15,10 @@ const idsPerBase = 1 << 20
 type object struct {
 	id   uint32
 	way  way
-	refs int   // groups that have it as a member
+	refs int   // groups that are to have it, as a way or as an alternate
+	uses int   // groups that have it as a member
 	made bool  // the kernel has it
-	err  error // why the kernel refused it, in this call of Apply
+	err  error // why the kernel refused it when it was last asked for
 }
 
 // member is a share of a group's traffic.
@@ -27,9 +27,16 @@ type member struct {
 	weight uint32
 }
 
+// aim is where the routes of a group are to go.
+type aim struct {
+	ways  []member // sorted by id
+	spare []member // alternates for when no way is alive, of weight 1, sorted by id
+}
+
 // group is where routes point: a nexthop group, or for routes without next hops a blackhole object.
 type group struct {
-	id      uint32
+	id uint32
+	aim
 	members []member // as the kernel has them, sorted by id; none: a blackhole
 	key     string   // see keyOf
 	refs    int      // routes that point here
@@ -37,14 +44,22 @@ type group struct {
 	alien   bool     // stands for all forms of routes that we do not make
 	plain   bool     // is no object: its routes have next hops of their own, or none
 	fixed   bool     // the kernel has refused to change its members
+	standby bool     // it is resilient: alternates stand in it beside a way, without a share
 
-	version uint32 // counts changes of the members
-	moved   uint32 // epoch in which the members last took on what all its routes wanted
+	version uint32 // counts changes of the aim
+	moved   uint32 // epoch in which the aim last took on what its routes wanted
 
 	// What follows is scratch of one call of Apply.
 	epoch   uint32
-	leaving int  // how many of its routes go to another place, or stay
-	target  *set // where to; nil: to more than one place
+	leaving int    // how many of its routes are looked at
+	pulls   []pull // where they go
+	target  *set   // what the aim became
+}
+
+// pull is how many routes of a group go to one place.
+type pull struct {
+	to *set
+	n  int
 }
 
 // standing is a route of ours.
@@ -52,6 +67,7 @@ type standing struct {
 	group   *group
 	form    *form  // what was asked for; nil: not known
 	version uint32 // of the group, for which form holds
+	odd     bool   // it has another form than we would give it
 	epoch   uint32 // last call of Apply that looked at it
 }
 
@@ -79,48 +95,6 @@ type books struct {
 	alien      group
 	slab       []standing
 	key        []byte
-	ports      ports
-}
-
-// ports says which objects lead out of an interface. It has a lock of its own, so that a lost link can be acted upon
-// while a long batch is being programmed.
-type ports struct {
-	mu sync.Mutex
-	by map[uint32]map[uint32]bool // interface, object id
-}
-
-func (p *ports) add(index, id uint32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.by[index] == nil {
-		p.by[index] = map[uint32]bool{}
-	}
-	p.by[index][id] = true
-}
-
-func (p *ports) remove(index, id uint32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.by[index], id)
-	if len(p.by[index]) == 0 {
-		delete(p.by, index)
-	}
-}
-
-// ids returns the objects that lead out of an interface.
-func (p *ports) ids(index uint32) (ids []uint32) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id := range p.by[index] {
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-func (p *ports) reset() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.by = map[uint32]map[uint32]bool{}
 }
 
 func newBooks(base uint32) *books {
@@ -135,7 +109,6 @@ func (b *books) reset() {
 	b.own, b.strays = map[netip.Prefix]*standing{}, map[netip.Prefix][]stray{}
 	b.idle, b.unused, b.slab = nil, nil, nil
 	b.alien = group{alien: true}
-	b.ports.reset()
 }
 
 // inRange reports whether an id is one of those that belong to us.
@@ -167,41 +140,45 @@ func (b *books) object(w way) *object {
 	return o
 }
 
-// madeObject notes that the kernel has an object.
-func (b *books) madeObject(o *object) {
-	o.made = true
-	if !o.way.blackhole {
-		b.ports.add(o.way.index, o.id)
+// wanted is object for a new call of Apply: what the kernel has refused before may be asked for again.
+func (b *books) wanted(w way) *object {
+	o := b.object(w)
+	if !o.made {
+		o.err = nil
 	}
+	return o
 }
 
-// forgetObject strikes out an object that is not in the kernel.
-func (b *books) forgetObject(o *object) {
-	if b.objects[o.way] == o {
-		delete(b.objects, o.way)
+// tidyObject forgets an object that is neither in the kernel nor wanted there.
+func (b *books) tidyObject(o *object) {
+	if o.made || o.refs > 0 || o.uses > 0 || b.objects[o.way] != o {
+		return
 	}
-	if o.made {
-		b.ports.remove(o.way.index, o.id)
-	}
-	o.made = false
+	delete(b.objects, o.way)
 	delete(b.taken, o.id)
 }
 
-// keyOf returns by what groups with the same effect are known. It is valid until the next call. The members must be sorted
-// by id.
-func (b *books) keyOf(members []member) []byte {
+// keyOf returns by what groups with the same aim and of the same kind are known. It is valid until the next call.
+func (b *books) keyOf(a *aim, standby bool) []byte {
 	b.key = b.key[:0] // and so it stays for a blackhole
-	g := commonDivisor(members)
-	for _, m := range members {
+	g := commonDivisor(a.ways)
+	for _, m := range a.ways {
 		b.key = binary.NativeEndian.AppendUint32(b.key, m.object.id)
 		b.key = binary.NativeEndian.AppendUint32(b.key, m.weight/g)
+	}
+	for _, m := range a.spare {
+		b.key = binary.NativeEndian.AppendUint32(b.key, m.object.id)
+		b.key = binary.NativeEndian.AppendUint32(b.key, 0)
+	}
+	if standby {
+		b.key = append(b.key, 1)
 	}
 	return b.key
 }
 
 // enter makes g known by its key, unless another group is.
 func (b *books) enter(g *group) {
-	g.key = string(b.keyOf(g.members))
+	g.key = string(b.keyOf(&g.aim, g.standby))
 	if b.byKey[g.key] == nil {
 		b.byKey[g.key] = g
 	}
@@ -218,26 +195,45 @@ func (b *books) leave(g *group) {
 func (b *books) addGroup(g *group) {
 	b.groups[g.id] = g
 	for _, m := range g.members {
-		m.object.refs++
+		m.object.uses++
 	}
+	b.refer(&g.aim, 1)
 	b.enter(g)
 }
 
-// setMembers notes that a group leads elsewhere.
-func (b *books) setMembers(g *group, members []member) {
-	b.leave(g)
-	for _, m := range members {
-		m.object.refs++
+// refer counts that a group aims at objects, or with -1 that it does not any more.
+func (b *books) refer(a *aim, n int) {
+	for _, list := range [][]member{a.ways, a.spare} {
+		for _, m := range list {
+			if m.object.refs += n; m.object.refs == 0 {
+				b.tidyObject(m.object)
+			}
+		}
 	}
-	b.release(g.members)
-	g.members = members
+}
+
+// setAim notes that a group's routes are to go elsewhere.
+func (b *books) setAim(g *group, a aim) {
+	b.leave(g)
+	b.refer(&a, 1)
+	b.refer(&g.aim, -1)
+	g.aim = a
 	g.version++
 	b.enter(g)
 }
 
+// setMembers notes that the kernel has given a group other members.
+func (b *books) setMembers(g *group, members []member) {
+	for _, m := range members {
+		m.object.uses++
+	}
+	b.release(g.members)
+	g.members = members
+}
+
 func (b *books) release(members []member) {
 	for _, m := range members {
-		if m.object.refs--; m.object.refs == 0 {
+		if m.object.uses--; m.object.uses == 0 {
 			b.unused = append(b.unused, m.object)
 		}
 	}
@@ -251,41 +247,9 @@ func (b *books) forgetGroup(g *group) {
 	g.gone = true
 	b.leave(g)
 	b.release(g.members)
+	b.refer(&g.aim, -1)
 	delete(b.groups, g.id)
 	delete(b.taken, g.id)
-}
-
-// linkLost does in the books what the kernel has done when an interface went down or away: it has deleted the objects
-// over it, has struck them out of their groups, and has deleted the groups that were left empty, with their routes.
-func (b *books) linkLost(index uint32) {
-	some := false
-	for _, o := range b.objects {
-		if o.way.index == index && o.made && !o.way.blackhole {
-			b.forgetObject(o)
-			some = true
-		}
-	}
-	if some {
-		b.sweep()
-	}
-}
-
-// sweep takes objects that are no more out of all groups.
-func (b *books) sweep() {
-	lost := func(m member) bool { return !m.object.made }
-	var hit []*group
-	for _, g := range b.groups {
-		if slices.ContainsFunc(g.members, lost) {
-			hit = append(hit, g)
-		}
-	}
-	for _, g := range hit {
-		if left := slices.DeleteFunc(slices.Clone(g.members), lost); len(left) > 0 {
-			b.setMembers(g, left)
-		} else {
-			b.forgetGroup(g)
-		}
-	}
 }
 
 // point notes that a route stands and points to g. s is what own has for the prefix, nil if that is nothing.
@@ -324,6 +288,12 @@ func (b *books) unref(g *group) {
 	if g.refs--; g.refs == 0 && !g.gone && !g.alien {
 		b.idle = append(b.idle, g)
 	}
+}
+
+// sameShares reports whether groups with these members share out traffic in the same way.
+func sameShares(a, b []member) bool {
+	x, y := commonDivisor(a), commonDivisor(b)
+	return slices.EqualFunc(a, b, func(a, b member) bool { return a.object == b.object && a.weight/x == b.weight/y })
 }
 
 // sortMembers brings members into the order in which they are compared.

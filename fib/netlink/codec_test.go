@@ -131,9 +131,9 @@ func TestNextHopMessages(t *testing.T) {
 		"gateway":   {appendNewWay(nil, 1, 99, 5, w), kernelNextHop{id: 5, protocol: 99, way: w}},
 		"link":      {appendNewWay(nil, 1, 99, 5, way{index: 7, family: unix.AF_INET}), kernelNextHop{id: 5, protocol: 99, way: way{index: 7, family: unix.AF_INET}}},
 		"blackhole": {appendNewWay(nil, 1, 99, 6, way{family: unix.AF_INET6, blackhole: true}), kernelNextHop{id: 6, protocol: 99, way: way{family: unix.AF_INET6, blackhole: true}}},
-		"group": {appendUint32(appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}), nhaOpFlags, opFlagWideWeight),
+		"group": {appendUint32(appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight),
 			kernelNextHop{id: 8, protocol: 99, group: []share{{5, 1}, {6, 65535}}}},
-		"group of an older kernel": {appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}),
+		"group of an older kernel": {appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0),
 			kernelNextHop{id: 8, protocol: 99, group: []share{{5, 1}, {6, 255}}}},
 	} {
 		got, ok := parseNextHop(c.b[headerLen:])
@@ -142,7 +142,7 @@ func TestNextHopMessages(t *testing.T) {
 		}
 	}
 	// struct nexthop_grp of linux/nexthop.h, little-endian.
-	got := hex.EncodeToString(appendNewGroup(nil, unix.NLM_F_REPLACE, 2, 99, 8, []share{{5, 300}}))
+	got := hex.EncodeToString(appendNewGroup(nil, unix.NLM_F_REPLACE, 2, 99, 8, []share{{5, 300}}, 0))
 	want := "2c000000" + "6800" + "0101" + "02000000" + "00000000" + "0000630000000000" + "0800010008000000" + "0c000200" + "05000000" + "2b010000"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -153,7 +153,7 @@ func FuzzParseNextHop(f *testing.F) {
 	w := way{addr: netip.MustParseAddr("fe80::1"), index: 7, family: unix.AF_INET6}
 	f.Add(appendNewWay(nil, 1, 99, 5, w)[headerLen:])
 	f.Add(appendNewWay(nil, 1, 99, 5, way{family: unix.AF_INET6, blackhole: true})[headerLen:])
-	f.Add(appendUint32(appendNewGroup(nil, 0, 1, 99, 8, []share{{5, 1}, {6, 65535}}), nhaOpFlags, opFlagWideWeight)[headerLen:])
+	f.Add(appendUint32(appendNewGroup(nil, 0, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight)[headerLen:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, ok := parseNextHop(b)
 		if ok && n.id == 0 {

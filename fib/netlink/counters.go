@@ -5,6 +5,7 @@ const (
 	counterMessages       = "fib.netlink.messages"               // sum: route messages sent
 	counterObjectMessages = "fib.netlink.nexthop_messages"       // sum: messages about nexthop objects sent
 	counterMovedRoutes    = "fib.netlink.moved_routes"           // sum: routes that got other next hops by a change of their group, without a message of their own
+	counterFailovers      = "fib.netlink.failovers"              // sum: routes that got their alternates because no way of theirs was alive
 	counterCuts           = "fib.netlink.cuts"                   // count: interfaces whose next hops were taken out at once because the link was found dead
 	counterForeignObjects = "fib.netlink.foreign_nexthop_change" // sum: nexthop objects of ours that somebody else changed
 	counterErrors         = "fib.netlink.errors"                 // sum: route messages that the kernel refused

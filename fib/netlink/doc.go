@@ -1,33 +1,50 @@
 // Package netlink is the fib.Programmer for the Linux kernel: it speaks rtnetlink with an encoder of its own.
 //
-// Owns: two netlink sockets and a third for notifications, in the network namespace in which it was opened; the routes of
-// its protocol in its table, and the nexthop objects of its protocol in its range of ids. Reads: routes, nexthop objects,
-// interfaces, and their changes. Writes: routes and nexthop objects.
+// Owns: three netlink sockets (for changes, for dumps, for questions about interfaces) and a fourth for notifications, in the network
+// namespace in which it was opened; the routes of its protocol in its table, and the nexthop objects of its protocol in its
+// range of ids. Reads: routes, nexthop objects, interfaces, and their changes. Writes: routes and nexthop objects.
 //
 // # Next hops
 //
-// Each way (gateway and interface) has one nexthop object, each distinct weighted set of ways one group, also a set of one;
-// routes point to groups (RTA_NH_ID). Both go when nothing points to them any more. A restarted agent finds them by a dump
-// and uses them on: routes whose group is right are not touched. Objects of an earlier run that no route of any table points
-// to are taken out after the first Apply.
+// Each way (gateway and interface) has one nexthop object, each distinct weighted set of ways with the same alternates one
+// group, also a set of one; routes point to groups (RTA_NH_ID). Both go when nothing points to them any more. A restarted agent
+// finds them by a dump and uses them on: routes whose group is right are not touched. Objects of an earlier run that no route
+// of any table points to are taken out after the first Apply.
 //
 //   - When all routes of a group go to the same other set, one message gives the group new members, and all have moved. For
 //     IPv6 the kernel first looks at each route (fib6_check_nh_list, 0.1 µs), for IPv4 at none. With the sysctl
-//     net.ipv4.nexthop_compat_mode, which is on by default, it afterwards tells each route to those who listen (1 µs).
+//     net.ipv4.nexthop_compat_mode, which is on by default, it afterwards tells each route to those who listen (1 µs). Where
+//     only alternates change that are not in the kernel, nothing is sent.
 //   - When an interface goes down or loses its carrier, the kernel (nh_netdev_event, seen with Linux 6.18) deletes the
 //     objects over it, strikes them out of their groups, and deletes groups that are left empty, with their routes; all that
 //     before it tells of the link, and without a word about objects and IPv4 routes. So a group that has another member is
-//     switched by the kernel itself, in the same time for one route and for 100,000; a group that has none is lost. Therefore
-//     alternates (Route.Backup) stand in the group from the start, with the least weight against the greatest: 1 flow of
-//     65536 (of 256, before Linux 6.12) takes an alternate although it need not. Being loop-free it arrives, unless a second
-//     node on its way sends it to an alternate, too; so alternates are for those who ask for them. A second
-//     route with a higher metric instead would wait until the kernel has deleted the first, one by one. After a link event
-//     the books are brought in line with what the kernel has done, and the update from decision finds next to nothing to do.
-//   - What others find out about a link before the kernel tells is taken by Link: the objects over it are deleted by one
-//     message each, with the same effect, even while a long Apply is busy. An interface that stays up with a carrier but
-//     does not run (dormant) is treated so as soon as the kernel tells.
-//   - Where the kernel has no nexthop objects (before Linux 5.3), or if it is asked for, each route has its own next hops
-//     (RTA_MULTIPATH); alternates are not used then.
+//     switched by the kernel itself, in the same time for one route and for 100,000; a group that has none is lost.
+//
+// # Failover
+//
+// A group whose ways are all dead goes to its alternates (Route.Backup) at once: see repair.go. The routes count as standing:
+// Apply reports no failure for them, Dump shows what was asked for, and when a way comes back before other routes
+// were asked for, the group goes back.
+//
+//   - What linkmonitor finds out about a carrier before the kernel tells is taken by Link. The group is there still, and one
+//     message moves its routes, however many they are. An interface that stays up with a carrier but does not run (dormant) is
+//     treated so as soon as the kernel tells.
+//   - When the kernel is first, it has deleted the group and its routes: they are made again, on the alternates, at about 3 µs
+//     for each route.
+//   - That is too slow for many routes, so from Options.Standing routes on alternates stand in the group from the start: a
+//     resilient group (Linux 5.12), in which ways and alternates are handed buckets of flows by weight. The way has the
+//     greatest weight and the alternates the least, which rounds to no bucket at all, until the kernel strikes the way out and
+//     hands its buckets to them. So no flow takes an alternate at rest, and nodes that are each other's alternates send each
+//     other nothing. (In a group of the usual kind 1 flow of 65536 would.)
+//   - A second route with a higher metric instead would wait until the kernel has deleted the first, one by one.
+//
+// This works while Apply or Dump is busy: Apply looks after links between its batches, and Dump reads aside from the books.
+// After a link event the update from decision finds next to nothing to do.
+//
+// # Older kernels
+//
+// Where the kernel has no nexthop objects (before Linux 5.3), or if it is asked for, each route has its own next hops
+// (RTA_MULTIPATH); alternates are not used then. Without resilient groups they are used, but do not stand in groups.
 //
 // # Routes
 //

@@ -15,6 +15,13 @@ const (
 	// weights have 16 bits. Linux 6.12.
 	nhaOpFlags       = 14
 	opFlagWideWeight = 1 << 31
+
+	// Resilient groups, Linux 5.12.
+	nhaResGroup      = 12 // NHA_RES_GROUP
+	resBuckets       = 1  // NHA_RES_GROUP_BUCKETS
+	resIdleTimer     = 2  // NHA_RES_GROUP_IDLE_TIMER
+	groupTypeDefault = 0  // NEXTHOP_GRP_TYPE_MPATH: members get ranges of the flows' hash by weight
+	groupTypeRes     = 1  // NEXTHOP_GRP_TYPE_RES: members get buckets of flows
 )
 
 // Greatest weights of a group's member. All bits of the field set are refused, so the second half of the range ends one
@@ -71,8 +78,9 @@ func appendNewWay(b []byte, seq uint32, protocol uint8, id uint32, w way) []byte
 }
 
 // appendNewGroup appends the message that makes a group (flags NLM_F_CREATE|NLM_F_EXCL), or gives one that there is other
-// members (NLM_F_REPLACE), which moves all its routes in one step.
-func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint32, shares []share) []byte {
+// members (NLM_F_REPLACE), which moves all its routes in one step. With buckets the group is a resilient one, whose members
+// are handed so many buckets of flows by weight: one whose share rounds to nothing gets no traffic.
+func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint32, shares []share, buckets uint16) []byte {
 	start := len(b)
 	b = beginNextHop(b, unix.RTM_NEWNEXTHOP, flags, seq, unix.AF_UNSPEC, protocol)
 	b = appendUint32(b, unix.NHA_ID, id)
@@ -81,6 +89,17 @@ func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint3
 	for _, s := range shares { // struct nexthop_grp: id, weight less one, its high byte, reserved
 		b = binary.NativeEndian.AppendUint32(b, s.id)
 		b = append(b, uint8(s.weight-1), uint8((s.weight-1)>>8), 0, 0)
+	}
+	if buckets > 0 {
+		b = appendAttr(b, unix.NHA_GROUP_TYPE, binary.NativeEndian.AppendUint16(nil, groupTypeRes))
+		if flags&unix.NLM_F_CREATE != 0 { // the number of buckets cannot be changed
+			nest := len(b)
+			b = append(b, 0, 0, 0, 0)
+			binary.NativeEndian.PutUint16(b[nest+2:], nhaResGroup|unix.NLA_F_NESTED)
+			b = appendAttr(b, resBuckets, binary.NativeEndian.AppendUint16(nil, buckets))
+			b = appendUint32(b, resIdleTimer, 0) // flows move at once when members change
+			binary.NativeEndian.PutUint16(b[nest:], uint16(len(b)-nest))
+		}
 	}
 	end(b, start)
 	return b
@@ -108,6 +127,7 @@ type kernelNextHop struct {
 	protocol uint8
 	way      way
 	group    []share // nil: no group
+	standby  bool    // a resilient group
 	other    bool    // of a kind that we do not make
 }
 
@@ -137,7 +157,12 @@ func parseNextHop(b []byte) (n kernelNextHop, ok bool) {
 				n.group = append(n.group, share{parseUint32(v), 1 + uint32(v[4]) + uint32(v[5])<<8})
 			}
 		case unix.NHA_GROUP_TYPE:
-			n.other = n.other || len(v) < 2 || binary.NativeEndian.Uint16(v) != 0 // not the default, hash-threshold
+			switch {
+			case len(v) >= 2 && binary.NativeEndian.Uint16(v) == groupTypeRes:
+				n.standby = true
+			case len(v) < 2 || binary.NativeEndian.Uint16(v) != groupTypeDefault:
+				n.other = true
+			}
 		case nhaOpFlags:
 			flags = parseUint32(v)
 		case unix.NHA_ENCAP_TYPE, unix.NHA_ENCAP, nhaFDB:

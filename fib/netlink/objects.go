@@ -9,15 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probe finds out whether the kernel has nexthop objects (Linux 5.3) and how great the weights in a group may be. It asks for
-// a group of a member that does not exist, which must fail, with a small weight and with a great one: a kernel that knows
-// great weights gives both times the same reason.
+// Buckets of a resilient group. They are few enough that four alternates of weight 1 beside a way of the greatest weight are
+// left none, and enough for some ways beside each other.
+const (
+	wideBuckets   = 256
+	narrowBuckets = 16
+)
+
+// probe finds out whether the kernel has nexthop objects (Linux 5.3), how great the weights in a group may be, and whether
+// there are resilient groups. It asks for groups of a member that does not exist, which must fail, with a small weight, with
+// a great one, and resilient: a kernel that knows great weights and resilient groups gives each time the same reason.
 func (p *Programmer) probe() error {
-	weights := [...]uint32{1, wideWeight}
-	var answers [len(weights)]kernelError
+	kinds := [...]struct {
+		weight  uint32
+		buckets uint16
+	}{{1, 0}, {wideWeight, 0}, {1, narrowBuckets}}
+	var answers [len(kinds)]kernelError
 	id := p.books.base + idsPerBase - 1 // the last to be given out
-	err := p.transact(context.Background(), len(weights), func(b []byte, seq uint32, i int) []byte {
-		return appendNewGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, p.slot.protocol, id, []share{{id, weights[i]}})
+	err := p.transact(context.Background(), len(kinds), func(b []byte, seq uint32, i int) []byte {
+		return appendNewGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, p.slot.protocol, id, []share{{id, kinds[i].weight}}, kinds[i].buckets)
 	}, func(i int, refused *kernelError) error {
 		if refused != nil {
 			answers[i] = *refused
@@ -32,14 +42,32 @@ func (p *Programmer) probe() error {
 		return nil
 	}
 	p.able, p.maxWeight = true, narrowWeight
+	buckets := uint16(narrowBuckets)
 	if answers[0] == answers[1] {
-		p.maxWeight = wideWeight
+		p.maxWeight, buckets = wideWeight, wideBuckets
+	}
+	if answers[0] == answers[2] {
+		p.buckets = buckets
 	}
 	return nil
 }
 
+// appendGroup appends the message that makes a group, or gives it other members.
+func (p *Programmer) appendGroup(b []byte, flags uint16, seq uint32, g *group, members []member) []byte {
+	var buckets uint16
+	if g.standby {
+		buckets = p.buckets
+	}
+	return appendNewGroup(b, flags, seq, p.slot.protocol, g.id, shares(members), buckets)
+}
+
 // transact sends n messages about nexthop objects, and tells done what became of each.
 func (p *Programmer) transact(ctx context.Context, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *kernelError) error) error {
+	return p.transactAs(ctx, counterObjectMessages, n, build, done)
+}
+
+// transactAs is transact for messages that count as something else.
+func (p *Programmer) transactAs(ctx context.Context, counter string, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *kernelError) error) error {
 	for from := 0; from < n; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -53,7 +81,7 @@ func (p *Programmer) transact(ctx context.Context, n int, build func(b []byte, s
 		}
 		requestAck(buf[last:])
 		refused := map[int]kernelError{}
-		p.counters.Sum(counterObjectMessages, int64(to-from))
+		p.counters.Sum(counter, int64(to-from))
 		if err := p.conn.exchange(buf, first, to-from, func(i int, why kernelError) { refused[i] = why }); err != nil {
 			p.counters.Count(counterAnswersLost)
 			return err
@@ -72,11 +100,33 @@ func (p *Programmer) transact(ctx context.Context, n int, build func(b []byte, s
 	return nil
 }
 
+// makeFor makes the objects that are needed and not there. What is needed is asked for again when the kernel has refused some.
+func (p *Programmer) makeFor(ctx context.Context, needs func(need func([]member))) error {
+	for {
+		var missing []*object
+		seen := map[*object]bool{}
+		needs(func(members []member) {
+			for _, m := range members {
+				if o := m.object; !o.made && !seen[o] {
+					seen[o] = true
+					missing = append(missing, o)
+				}
+			}
+		})
+		if len(missing) == 0 {
+			return nil
+		}
+		if err := p.newObjects(ctx, missing); err != nil {
+			return err
+		}
+	}
+}
+
 // newObjects makes objects. Those that the kernel refuses have err set.
 func (p *Programmer) newObjects(ctx context.Context, objects []*object) error {
 	if !p.objects {
 		for _, o := range objects {
-			p.books.madeObject(o)
+			o.made = true
 		}
 		return nil
 	}
@@ -92,8 +142,7 @@ func (p *Programmer) newObjects(ctx context.Context, objects []*object) error {
 		o := objects[i]
 		switch {
 		case refused == nil:
-			o.err = nil
-			p.books.madeObject(o)
+			o.err, o.made = nil, true
 		case errors.Is(*refused, unix.EEXIST):
 			return fmt.Errorf("nexthop object %d: %w", o.id, *refused) // the books are wrong
 		default:
@@ -115,7 +164,7 @@ func (p *Programmer) newGroups(ctx context.Context, sets []*set) error {
 		if len(g.members) == 0 {
 			return appendNewWay(b, seq, p.slot.protocol, g.id, way{family: unix.AF_INET6, blackhole: true})
 		}
-		return appendNewGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, p.slot.protocol, g.id, shares(g.members))
+		return p.appendGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, g, g.members)
 	}, func(i int, refused *kernelError) error {
 		s := sets[i]
 		switch {
@@ -124,7 +173,7 @@ func (p *Programmer) newGroups(ctx context.Context, sets []*set) error {
 		case errors.Is(*refused, unix.EEXIST):
 			return fmt.Errorf("nexthop group %d: %w", s.group.id, *refused)
 		}
-		if len(s.members) == 0 {
+		if len(s.group.members) == 0 {
 			s.group.plain = true // the loopback interface is down, or there is no IPv6
 			return nil
 		}
@@ -157,8 +206,9 @@ func (p *Programmer) collect(ctx context.Context) error {
 	b.idle = b.idle[:0]
 	var objects []*object
 	for _, o := range b.unused {
-		if o.refs == 0 && o.made {
-			b.forgetObject(o)
+		if o.uses == 0 && o.made {
+			o.made = false
+			b.tidyObject(o)
 			objects = append(objects, o)
 		}
 	}
@@ -190,7 +240,7 @@ func (p *Programmer) deleteIDs(ctx context.Context, ids []uint32) error {
 // readObjects returns the nexthop objects of everybody, by id.
 func (p *Programmer) readObjects() (map[uint32]kernelNextHop, error) {
 	out := map[uint32]kernelNextHop{}
-	err := p.conn.dump(dumpNextHops, func() { clear(out) }, func(h unix.NlMsghdr, payload []byte) {
+	err := p.reader.dump(dumpNextHops, func() { clear(out) }, func(h unix.NlMsghdr, payload []byte) {
 		if n, ok := parseNextHop(payload); ok && h.Type == unix.RTM_NEWNEXTHOP {
 			out[n.id] = n
 		}
@@ -199,84 +249,6 @@ func (p *Programmer) readObjects() (map[uint32]kernelNextHop, error) {
 		return nil, fmt.Errorf("failed to read the nexthop objects: %w", err)
 	}
 	return out, nil
-}
-
-// adoption brings objects that the kernel has into the books, as routes turn out to point to them.
-type adoption struct {
-	p       *Programmer
-	there   map[uint32]kernelNextHop
-	adopted map[uint32]bool
-}
-
-// ours reports whether an object is one that this program has made.
-func (a *adoption) ours(n kernelNextHop) bool {
-	return n.protocol == a.p.slot.protocol && a.p.books.inRange(n.id) && !n.other
-}
-
-// group returns the group with an id; the alien one if it is not of the kind that we make.
-func (a *adoption) group(id uint32) *group {
-	b := a.p.books
-	if g := b.groups[id]; g != nil {
-		return g
-	}
-	n, ok := a.there[id]
-	if !ok || !a.ours(n) || n.way.blackhole && n.way.family != unix.AF_INET6 {
-		return &b.alien
-	}
-	g := &group{id: id}
-	if !n.way.blackhole || n.group != nil {
-		for _, s := range n.group {
-			o := a.object(s.id)
-			if o == nil {
-				return &b.alien
-			}
-			g.members = append(g.members, member{o, s.weight})
-		}
-		if len(g.members) == 0 {
-			return &b.alien
-		}
-		sortMembers(g.members)
-	}
-	a.adopted[id], b.taken[id] = true, true
-	b.addGroup(g)
-	return g
-}
-
-// object returns the object with an id; nil if it is not ours.
-func (a *adoption) object(id uint32) *object {
-	n, ok := a.there[id]
-	if !ok || !a.ours(n) || n.group != nil || n.way.blackhole {
-		return nil
-	}
-	b := a.p.books
-	if o := b.objects[n.way]; o != nil {
-		if o.id == id {
-			return o
-		}
-		return nil // a second one for the same way
-	}
-	o := &object{id: id, way: n.way}
-	b.objects[n.way] = o
-	b.madeObject(o)
-	a.adopted[id], b.taken[id] = true, true
-	return o
-}
-
-// finish notes which ids others use, and returns the objects that this program has left without a route.
-func (a *adoption) finish() (leftovers []uint32) {
-	for id, n := range a.there {
-		if a.p.books.inRange(id) && !a.adopted[id] {
-			a.p.books.taken[id] = true
-			if a.ours(n) {
-				leftovers = append(leftovers, id)
-			}
-		}
-	}
-	// Groups first: an object that goes would change them.
-	slices.SortFunc(leftovers, func(x, y uint32) int {
-		return len(a.there[y].group) - len(a.there[x].group)
-	})
-	return leftovers
 }
 
 // collectLeftovers takes out objects that an earlier run has left and no route of any table points to, neither itself nor

@@ -2,9 +2,7 @@ package netlink
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -191,98 +189,10 @@ func TestPrefixTwice(t *testing.T) {
 	w.expectObjects()
 }
 
-// TestAlternates: with alternates in the group, the kernel itself moves all routes when the link goes, and telling it the
-// same afterwards costs nothing.
-func TestAlternates(t *testing.T) {
-	for name, toggle := range map[string]string{"down": "eth0", "carrier": "peer0"} {
-		t.Run(name, func(t *testing.T) {
-			w := enter(t)
-			routes := backed(many(500, "fe80::1 eth0"), "fe80::1 eth1", "fe80::9 eth7")
-			w.apply(routes)
-			w.expectObjects("eth0 fe80::1", "eth1 fe80::1", fmt.Sprintf("[eth0 fe80::1 *%d, eth1 fe80::1 *1]", w.p.maxWeight))
-			before := w.kernel()
-			for p, r := range w.dump() {
-				if !slices.Equal(r.NextHops, route("::/0", "fe80::1 eth0 1").NextHops) || len(r.Backup) == 0 {
-					t.Fatalf("Dump shows %v: %+v", p, r)
-				}
-			}
-			w.listen()
-			must(t, vnl.LinkSetDown(w.link(toggle)))
-			for _, to := range []string{"2001:db8::1", "10.64.0.1"} {
-				eventually(t, to+" goes over eth1", func() bool {
-					got, err := vnl.RouteGet(net.ParseIP(to))
-					return err == nil && len(got) == 1 && got[0].LinkIndex == w.link("eth1").Attrs().Index
-				})
-			}
-			<-w.p.Invalidated()
-			w.sent()
-			w.apply(many(500, "fe80::1 eth1"))
-			if r, o := w.sent(); r != 0 || o != 0 || len(w.heard()) != 0 {
-				t.Errorf("%d messages about routes, %d about objects to confirm what the kernel has done", r, o)
-			}
-			must(t, vnl.LinkSetUp(w.link(toggle)))
-			<-w.p.Invalidated()
-			eventually(t, "back", func() bool {
-				failed, err := w.p.Apply(context.Background(), routes, nil)
-				must(t, err)
-				return len(failed) == 0
-			})
-			w.expect(before...)
-		})
-	}
-}
-
-// TestNoAlternates: without alternates nothing stands by.
-func TestNoAlternates(t *testing.T) {
-	w := enter(t)
-	p, err := New(Options{Table: mainTable, Protocol: testProtocol, Metric: testMetric, NoAlternates: true})
-	must(t, err)
-	t.Cleanup(func() { must(t, p.Close()) })
-	if p.Abilities().Backup {
-		t.Error("claims to use alternates")
-	}
-	w.p = p
-	w.apply(backed(many(1, "fe80::1 eth0"), "fe80::1 eth1"))
-	w.expectObjects("eth0 fe80::1", "[eth0 fe80::1 *1]")
-}
-
-// TestLinkFoundDead: what is known of a link before the kernel tells takes its next hops out at once, and they stay out
-// until the link is said to live.
-func TestLinkFoundDead(t *testing.T) {
-	w := enter(t)
-	routes := append(backed(many(50, "fe80::1 eth0"), "fe80::1 eth1"), route("192.0.2.0/24", "fe80::1 eth0"))
-	w.apply(routes)
-	before := w.kernel()
-	w.p.Link("eth0", false)
-	w.p.Link("eth5", false) // there is none
-	if got := w.kernel(); len(got) != 100 || !strings.HasSuffix(got[0], " dev eth1 via fe80::1") {
-		t.Errorf("after Link: %v", got)
-	}
-	failed, err := w.p.Apply(context.Background(), routes, nil)
-	must(t, err)
-	if err := failed[prefix("192.0.2.0/24")]; err == nil || !errors.Is(err, unix.ENETDOWN) || !strings.Contains(err.Error(), "eth0 has been found dead") {
-		t.Errorf("%v", err)
-	}
-	w.expectObjects("eth1 fe80::1", "[eth1 fe80::1 *1]")
-	w.p.Link("eth0", true)
-	<-w.p.Invalidated()
-	w.apply(routes)
-	w.expect(before...)
-
-	w.p.Link("eth0", false)
-	must(t, vnl.LinkSetDown(w.link("eth0")))
-	must(t, vnl.LinkSetUp(w.link("eth0")))
-	eventually(t, "the kernel's word counts once it has seen the link down and up", func() bool {
-		failed, err := w.p.Apply(context.Background(), routes, nil)
-		must(t, err)
-		return len(failed) == 0
-	})
-	w.expect(before...)
-}
-
 // TestRestartAdoptsObjects: a second run uses the first one's objects, changes no route, and takes out what nobody uses.
 func TestRestartAdoptsObjects(t *testing.T) {
 	w := enter(t)
+	w.standing(1)
 	routes := append(many(20, "fe80::1 eth0", "fe80::2 eth1"), backed(many(40, "fe80::1 eth0"), "fe80::1 eth1")[40:]...)
 	routes = append(routes, route("192.0.2.0/24"))
 	w.apply(routes)
@@ -517,12 +427,7 @@ func TestAnythingGoes(t *testing.T) {
 			want = append(want, w.wantLine(p, r))
 		}
 		slices.Sort(want)
-		got := w.kernel()
-		for i, line := range got { // the weight of one that is alone, its alternate having been lost, means nothing
-			if strings.Count(line, " dev ") == 1 {
-				got[i], _, _ = strings.Cut(line, " weight ")
-			}
-		}
+		got := alone(w.kernel())
 		if !slices.Equal(got, want) {
 			rt.Fatalf("kernel has:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 		}
@@ -581,23 +486,8 @@ func (w *world) wantLine(p netip.Prefix, r msg.Route) string {
 		}
 		all = append(all, x)
 	}
-	hops := fib.Ways(r.NextHops, int32(w.p.maxWeight))
-	spare := slices.DeleteFunc(slices.Clone(r.Backup), func(b msg.NextHop) bool {
-		return slices.ContainsFunc(hops, func(h msg.NextHop) bool { return h.Addr == b.Addr && h.IfName == b.IfName })
-	})
-	top := int32(1)
-	for _, h := range hops {
-		top = max(top, h.Weight)
-	}
-	for _, h := range hops {
-		weight := h.Weight
-		if len(spare) > 0 {
-			weight *= int32(w.p.maxWeight) / top
-		}
-		add(h, weight)
-	}
-	for _, h := range spare {
-		add(h, 1)
+	for _, h := range fib.Ways(r.NextHops, int32(w.p.maxWeight)) {
+		add(h, h.Weight)
 	}
 	slices.Sort(all)
 	return s + strings.Join(all, "")

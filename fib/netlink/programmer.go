@@ -32,9 +32,10 @@ type Options struct {
 	NextHopBase uint32
 	// MultipathRoutes gives each route its own next hops even where the kernel has nexthop objects.
 	MultipathRoutes bool
-	// NoAlternates leaves Route.Backup alone. Otherwise the alternates stand in each group from the start, with the least
-	// weight: that is what makes the kernel move all traffic by itself when a link goes down. Nexthop objects only.
-	NoAlternates bool
+	// Standing is from how many routes on a group with one way has their alternates (Route.Backup) stand in it, without a share of
+	// the traffic: then the kernel itself moves all of them when the link goes. Fewer get theirs from memory, a few
+	// microseconds for each later. 1: always; 0: never. It takes resilient groups (Linux 5.12).
+	Standing int
 }
 
 // Programmer programs routes in the Linux kernel. Its methods may be called from any goroutine.
@@ -45,23 +46,30 @@ type Programmer struct {
 	watch    *watcher
 
 	// What the kernel can do. It does not change after New.
-	able      bool   // there are nexthop objects
-	objects   bool   // and they are used
-	maxWeight uint32 // of a member of a group
-	standby   bool   // alternates are used
-	why       error  // why there are no objects
+	able       bool   // there are nexthop objects
+	objects    bool   // and they are used
+	maxWeight  uint32 // of a member of a group
+	buckets    uint16 // of a resilient group; 0: there are none
+	alternates bool   // alternates are used
+	standing   int    // see Options; 0: never
+	why        error  // why there are no objects
 
-	mu        sync.Mutex // guards what follows
-	conn      *conn
-	closed    bool
-	known     bool // the books are right
-	books     *books
-	leftovers []uint32                  // objects of ours that no route of ours pointed to when they were found
+	mu        sync.Mutex                // held by whoever calls, who has the following for himself
+	reader    *conn                     // for dumps
 	conflicts map[netip.Prefix]conflict // where another protocol was in the way
 	steps     []step                    // memory for the next call of Apply
 	fill      *batch                    // memory for the messages
 	spare     *batch
 	hops      []hop
+	leftovers []uint32 // objects of ours that no route of ours pointed to when they were found
+
+	// state guards what follows. Let it go by unlock. Who wants both locks takes mu first.
+	state   sync.Mutex
+	conn    *conn
+	closed  bool
+	known   bool // the books are right
+	books   *books
+	changes int // counts what was done on the news of links
 }
 
 // conflict remembers whose route was in the way, so that not every try costs a search of the table.
@@ -106,9 +114,11 @@ func New(o Options) (*Programmer, error) {
 	if p.conn, err = dial(); err != nil {
 		return nil, err
 	}
+	if p.reader, err = dial(); err != nil {
+		return nil, errors.Join(err, p.conn.close())
+	}
 	if err = p.probe(); err != nil {
-		_ = p.conn.close()
-		return nil, err
+		return nil, errors.Join(err, p.reader.close(), p.conn.close())
 	}
 	if !p.able {
 		p.log.Warn("the kernel gives no nexthop objects; each route has its own next hops, and a lost link costs a message for each", zap.Error(p.why))
@@ -116,10 +126,11 @@ func New(o Options) (*Programmer, error) {
 	if p.objects = p.able && !o.MultipathRoutes; !p.objects {
 		p.maxWeight = multipathWeight
 	}
-	p.standby = p.objects && !o.NoAlternates
-	if p.watch, err = newWatcher(p, p.conn.port); err != nil {
-		_ = p.conn.close()
-		return nil, err
+	if p.alternates = p.objects; p.objects && p.buckets > 0 {
+		p.standing = o.Standing
+	}
+	if _, err = newWatcher(p, p.conn.port); err != nil {
+		return nil, errors.Join(err, p.reader.close(), p.conn.close())
 	}
 	return p, nil
 }
@@ -129,18 +140,21 @@ const multipathWeight = 256
 
 // Abilities implements fib.Able.
 func (p *Programmer) Abilities() fib.Abilities {
-	return fib.Abilities{Backup: p.standby, MaxWeight: int32(p.maxWeight), Batch: 1 << 20}
+	return fib.Abilities{Backup: p.alternates, MaxWeight: int32(p.maxWeight), Batch: 1 << 20}
 }
 
 // Close releases the sockets. The routes stay.
 func (p *Programmer) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	p.state.Lock()
+	done := p.closed
+	p.closed = true
+	p.state.Unlock()
+	if done {
 		return nil
 	}
-	p.closed = true
-	return errors.Join(p.watch.close(), p.conn.close())
+	return errors.Join(p.watch.close(), p.reader.close(), p.conn.close())
 }
 
 // Invalidated is ready after an interface came, left, went up or down or was renamed, after another process changed a route
@@ -148,58 +162,103 @@ func (p *Programmer) Close() error {
 func (p *Programmer) Invalidated() <-chan struct{} { return p.watch.changed }
 
 // Link tells what somebody else has found out about an interface before the kernel tells it: that packets do not get through
-// any more, or again. A dead link's next hops are taken out of all groups at once, by one message each, even while Apply is
-// busy. They stay out until Link or the kernel says that the link has come back.
+// any more, or again. A dead link's next hops are taken out of all groups at once, and where that leaves none the alternates
+// come in, by one message for each group, even while Apply is busy. They stay out until Link or the kernel says that the link
+// has come back.
 func (p *Programmer) Link(name string, alive bool) { p.watch.hold(name, !alive) }
 
 var errClosed = errors.New("the netlink sockets are closed")
 
+// begin brings what is known of the links up to date, and takes the lock state unless it fails.
+func (p *Programmer) begin() error {
+	p.state.Lock()
+	if p.closed {
+		p.state.Unlock()
+		return errClosed
+	}
+	if err := p.watch.refresh(); err != nil {
+		p.unlock()
+		return err
+	}
+	p.follow()
+	return nil
+}
+
 // Dump returns the routes of our protocol in our table, IPv4 and IPv6. See fib.Programmer for those that stand in another
-// form.
+// form. A route that has its alternates for the time being, as its next hops' links are dead, is shown as it was asked for.
 func (p *Programmer) Dump(ctx context.Context) (map[netip.Prefix]msg.Route, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, errClosed
-	}
-	if err := p.watch.refresh(); err != nil {
+	p.watch.reconsider()
+	if err := p.begin(); err != nil {
 		return nil, err
 	}
+	defer p.unlock()
 	second := p.known
-	routes, err := p.dump(ctx)
-	if err == nil && second && len(p.leftovers) > 0 {
-		err = p.collectLeftovers(ctx)
+	if err := p.learn(ctx, true); err != nil {
+		return nil, err
 	}
-	return routes, err
+	routes := p.table()
+	if second && len(p.leftovers) > 0 {
+		return routes, p.collectLeftovers(ctx)
+	}
+	return routes, nil
 }
 
-// dump reads the kernel's table and makes the books anew from it.
-func (p *Programmer) dump(ctx context.Context) (map[netip.Prefix]msg.Route, error) {
-	p.known = false
-	old := p.books.own
-	if p.watch.takeNews().renamed { // all else that it tells is in the dump
-		old = nil
+// learnTries is how often the tables are read anew because a link has changed meanwhile.
+const learnTries = 3
+
+// learn reads the kernel's tables and makes the books anew from them. With aside, links are acted upon meanwhile, by the old
+// books. The caller holds both locks.
+func (p *Programmer) learn(ctx context.Context, aside bool) error {
+	renamed := p.watch.takeNews().renamed // all else that it tells is in the tables
+	for try := 1; ; try++ {
+		changes := p.changes
+		next := newBooks(p.books.base)
+		next.next, next.epoch = p.books.next, p.books.epoch
+		if aside = aside && try < learnTries; aside {
+			p.unlock()
+		}
+		leftovers, err := p.read(ctx, next)
+		if aside {
+			p.state.Lock()
+			p.follow()
+		}
+		if err != nil {
+			p.known = false
+			return err
+		}
+		if p.changes == changes || !aside {
+			if !renamed {
+				next.inherit(p.books)
+			}
+			p.books, p.leftovers, p.known = next, leftovers, true
+			return nil
+		}
 	}
-	p.books.reset()
-	a := &adoption{p: p, adopted: map[uint32]bool{}}
+}
+
+// read reads the kernel's tables into empty books, and returns objects of ours that no route points to.
+func (p *Programmer) read(ctx context.Context, b *books) (leftovers []uint32, err error) {
+	a := &adoption{p: p, books: b, adopted: map[uint32]bool{}}
 	if p.able {
-		var err error
 		if a.there, err = p.readObjects(); err != nil {
 			return nil, err
 		}
 	}
-	routes := make(map[netip.Prefix]msg.Route, len(old))
-	forms := map[*group]*form{}
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		restart := func() {
-			for prefix := range routes {
+			for prefix := range b.own {
 				if family(prefix.Addr()) == fam {
-					delete(routes, prefix)
-					p.books.forgetRoute(prefix)
-					p.books.forgetStrays(prefix)
+					b.forgetRoute(prefix)
+				}
+			}
+			for prefix := range b.strays {
+				if family(prefix.Addr()) == fam {
+					b.forgetStrays(prefix)
 				}
 			}
 		}
@@ -207,87 +266,76 @@ func (p *Programmer) dump(ctx context.Context) (map[netip.Prefix]msg.Route, erro
 			if r.protocol != p.slot.protocol || r.tos != 0 {
 				return
 			}
-			g := p.groupOf(a, &r)
-			route := msg.Route{Prefix: r.prefix}
-			_, twice := routes[r.prefix]
+			g := a.groupOf(&r)
 			if r.metric != p.slot.metric {
-				p.books.strays[r.prefix] = append(p.books.strays[r.prefix], stray{r.metric, g})
+				b.strays[r.prefix] = append(b.strays[r.prefix], stray{r.metric, g})
 				g.refs++
-				route.DoNotInstall = true
-			} else {
-				s := p.books.point(r.prefix, p.books.own[r.prefix], g)
-				if was := old[r.prefix]; was != nil && was.form != nil && was.version == was.group.version && sameGroup(was.group, g) {
-					s.form, s.version = was.form, g.version
-				}
-				f := s.form
-				if f == nil {
-					f = forms[g]
-				}
-				if f == nil {
-					f = new(form)
-					f.hops, f.backup = unsettle(g.members, p.maxWeight, p.watch.name)
-					forms[g] = f
-				}
-				route.NextHops, route.Backup = f.hops, f.backup
+				return
 			}
-			route.DoNotInstall = route.DoNotInstall || twice || r.other || g.alien
-			routes[r.prefix] = route
+			old := b.own[r.prefix]
+			b.point(r.prefix, old, g).odd = old != nil || r.other || g.alien
 		})
 		if err != nil {
 			return nil, fmt.Errorf("failed to read the routes: %w", err)
 		}
 	}
-	p.leftovers = a.finish()
-	p.books.idle, p.books.unused = nil, nil
-	p.known = true
-	return routes, nil
+	leftovers = a.finish()
+	b.idle, b.unused = nil, nil
+	return leftovers, nil
 }
 
-// groupOf returns the group on which a route stands, or which a route with next hops of its own would stand on.
-func (p *Programmer) groupOf(a *adoption, r *kernelRoute) *group {
-	switch {
-	case p.objects && r.nexthop != 0:
-		return a.group(r.nexthop)
-	case p.objects && !r.blackhole, r.nexthop != 0, r.other:
-		return &p.books.alien
-	}
-	g := &group{plain: true}
-	fam := family(r.prefix.Addr())
-	for _, h := range r.hops() {
-		w := way{addr: h.addr, index: h.index, family: fam}
-		if h.addr.IsValid() {
-			w.family = family(h.addr)
+// table returns what Dump is to show.
+func (p *Programmer) table() map[netip.Prefix]msg.Route {
+	routes := make(map[netip.Prefix]msg.Route, len(p.books.own))
+	forms := map[*group]*form{}
+	right := map[*group]bool{}
+	for prefix, s := range p.books.own {
+		g := s.group
+		f := forms[g]
+		if f == nil {
+			f = new(form)
+			if right[g] = p.asWanted(g); right[g] {
+				f.hops, f.backup = p.nextHops(g.ways), p.nextHops(g.spare)
+			} else {
+				f.hops = p.nextHops(g.members)
+			}
+			forms[g] = f
 		}
-		o := p.books.object(w)
-		p.books.madeObject(o)
-		g.members = append(g.members, member{o, uint32(h.weight)})
+		if s.form != nil && s.version == g.version && right[g] {
+			f = s.form
+		}
+		routes[prefix] = msg.Route{Prefix: prefix, NextHops: f.hops, Backup: f.backup, DoNotInstall: s.odd || len(p.books.strays[prefix]) > 0}
 	}
-	sortMembers(g.members)
-	if known := p.books.byKey[string(p.books.keyOf(g.members))]; known != nil && known.plain {
-		return known
+	for prefix := range p.books.strays {
+		if _, ok := routes[prefix]; !ok {
+			routes[prefix] = msg.Route{Prefix: prefix, DoNotInstall: true}
+		}
 	}
-	g.id = p.books.newID()
-	p.books.addGroup(g)
-	return g
+	return routes
 }
 
-// sameGroup reports whether a group of the old books is one of the new.
-func sameGroup(old, now *group) bool {
-	if old.id != now.id || len(old.members) != len(now.members) {
-		return false
+// asWanted reports whether a group does what it is to do: all its ways are alive, or all are dead for now and the alternates are in
+// their place.
+func (p *Programmer) asWanted(g *group) bool {
+	if g.plain || g.alien || len(g.members) == 0 {
+		return true
 	}
-	for i, m := range old.members {
-		if n := now.members[i]; m.weight != n.weight || m.object.way != n.object.way {
+	live := 0
+	for _, m := range g.ways {
+		if !p.watch.has(m.object.way.index) {
 			return false
 		}
+		if p.live(m.object) {
+			live++
+		}
 	}
-	return true
+	return (live == len(g.ways) || live == 0) && sameShares(g.members, p.desired(&g.aim, g.standby))
 }
 
 // routes calls f for each route of a family in one table or (0) all, of one protocol or (0) of all.
 func (p *Programmer) routes(fam uint8, table uint32, protocol uint8, restart func(), f func(kernelRoute)) error {
 	request := func(seq uint32) []byte { return dumpRoutes(seq, fam, table, protocol) }
-	err := p.conn.dump(request, restart, func(h unix.NlMsghdr, payload []byte) {
+	err := p.reader.dump(request, restart, func(h unix.NlMsghdr, payload []byte) {
 		if h.Type != unix.RTM_NEWROUTE {
 			return
 		}
@@ -310,18 +358,16 @@ func (p *Programmer) routes(fam uint8, table uint32, protocol uint8, restart fun
 func (p *Programmer) Apply(ctx context.Context, update []msg.Route, del []netip.Prefix) (map[netip.Prefix]error, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, errClosed
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := p.watch.refresh(); err != nil {
+	if err := p.begin(); err != nil {
 		return nil, err
 	}
-	p.read(p.watch.takeNews())
+	defer p.unlock()
+	p.note(p.watch.takeNews())
 	if !p.known {
-		if _, err := p.dump(ctx); err != nil {
+		if err := p.learn(ctx, false); err != nil {
 			return nil, err
 		}
 	}
@@ -343,8 +389,8 @@ func (p *Programmer) Apply(ctx context.Context, update []msg.Route, del []netip.
 	return a.failed, nil
 }
 
-// read brings the books up to date.
-func (p *Programmer) read(n news) {
+// note brings the books up to date with what others have done.
+func (p *Programmer) note(n news) {
 	if n.lost || n.objects || n.renamed {
 		p.known = false
 	}
@@ -355,11 +401,6 @@ func (p *Programmer) read(n news) {
 	}
 	if !p.known {
 		return
-	}
-	if p.objects {
-		for index := range n.down {
-			p.books.linkLost(index)
-		}
 	}
 	for prefix := range n.foreign {
 		p.books.forgetRoute(prefix)

@@ -17,17 +17,17 @@ import (
 type set struct {
 	family       uint8
 	hops, backup []msg.NextHop // as given
+	count        int           // routes that have it in this call
 
-	ways, spare []member // hops and backup as objects, with the wanted weights
-	members     []member // what there is of them
-	key         []byte   // of the members
-	group       *group   // where routes with this set go; nil: nowhere, see err
-	err         error    // why next hops are missing, or all
-	asked       *form    // what was asked for, tidied up; nil: it is not all there
+	aim            // hops and backup as objects, over interfaces that there are, dead ones too
+	standby bool   // its group is to be a resilient one
+	alive   bool   // traffic gets somewhere, or is to be dropped
+	key     []byte // of a group for it, and
+	held    []byte // of a resilient one
+	group   *group // where routes with this set go; nil: nowhere, see err
+	err     error  // why next hops are missing, or all
+	asked   *form  // what was asked for, tidied up; nil: it is not all there
 }
-
-// empty reports whether nothing is left of a set that has next hops.
-func (s *set) empty() bool { return len(s.hops) > 0 && len(s.members) == 0 }
 
 // form returns what Dump is to show; nil if that is not all that was asked for.
 func (s *set) form() *form {
@@ -97,13 +97,12 @@ func hashHops(h uint64, hops []msg.NextHop) uint64 {
 	return h
 }
 
-// resolve finds the objects for a set's next hops. Next hops over interfaces that are missing or down are left out and
-// named in err; alternates that are of no use are left out silently.
+// resolve finds the objects for a set's next hops. Next hops over interfaces that are missing are left out and named in err;
+// alternates that are of no use are left out silently.
 func (s *set) resolve(p *Programmer) {
-	limit := p.maxWeight
-	hops := fib.Ways(s.hops, int32(limit))
+	hops := fib.Ways(s.hops, int32(p.maxWeight))
 	backup := s.backup
-	if !p.standby {
+	if !p.alternates {
 		backup = nil
 	}
 	s.asked = &form{hops, backup}
@@ -121,9 +120,10 @@ func (s *set) resolve(p *Programmer) {
 			missing.add(err)
 			continue
 		}
-		s.ways = append(s.ways, member{p.books.object(w), uint32(max(h.Weight, 1))})
+		s.ways = append(s.ways, member{p.books.wanted(w), uint32(max(h.Weight, 1))})
 	}
 	s.err = missing.err()
+	sortMembers(s.ways)
 	if len(hops) == 0 || len(backup) == 0 {
 		return
 	}
@@ -136,11 +136,12 @@ func (s *set) resolve(p *Programmer) {
 			s.asked = nil // something to come back for
 			continue
 		}
-		o := p.books.object(w)
+		o := p.books.wanted(w)
 		if !slices.ContainsFunc(s.ways, func(m member) bool { return m.object == o }) {
 			s.spare = append(s.spare, member{o, 1})
 		}
 	}
+	sortMembers(s.spare)
 }
 
 // wrongFamily is the reason to refuse IPv4 next hops of IPv6 routes.
@@ -156,11 +157,11 @@ func wrongFamily(fam uint8, hops []msg.NextHop) error {
 // way resolves a next hop's interface.
 func (p *Programmer) way(fam uint8, h msg.NextHop) (way, error) {
 	i, state := p.watch.lookup(h.IfName)
-	switch state {
-	case linkMissing:
+	switch {
+	case state == linkMissing:
 		return way{}, fmt.Errorf("%w (ENODEV): there is no interface %s", unix.ENODEV, h.IfName)
-	case linkHeld:
-		return way{}, fmt.Errorf("%w (ENETDOWN): interface %s has been found dead", unix.ENETDOWN, h.IfName)
+	case state == linkHeld && !p.objects:
+		return way{}, p.watch.dead(i)
 	}
 	w := way{addr: h.Addr.WithZone(""), index: i, family: fam}
 	if w.addr.IsValid() {
@@ -169,47 +170,88 @@ func (p *Programmer) way(fam uint8, h msg.NextHop) (way, error) {
 	return w, nil
 }
 
-// settle leaves out what the kernel has refused, and says what the members of the group are to be. Alternates get the least
-// weight beside the greatest: of 65536 flows one (of 256, before Linux 6.12) takes an alternate, which being loop-free
-// delivers it, and when the others vanish the kernel itself moves all traffic there.
+// live reports whether a group may have an object as a member.
+func (p *Programmer) live(o *object) bool {
+	return o.err == nil && (!p.objects || p.watch.dead(o.way.index) == nil)
+}
+
+// desired returns the members that the kernel's group for an aim is to have: the ways that are alive, and if there are none the
+// alternates. In a resilient group the alternates stand beside a single way, whose weight leaves them no bucket.
+func (p *Programmer) desired(a *aim, standby bool) []member {
+	live := func(from []member) (out []member) {
+		for _, m := range from {
+			if p.live(m.object) {
+				out = append(out, m)
+			}
+		}
+		return out
+	}
+	out := live(a.ways)
+	switch g := commonDivisor(out); {
+	case len(out) == 0:
+		return live(a.spare)
+	case standby && len(a.ways) == 1:
+		if spare := live(a.spare); len(spare) > 0 {
+			out[0].weight = p.maxWeight
+			out = append(out, spare...)
+			sortMembers(out)
+			return out
+		}
+		fallthrough
+	default:
+		for i := range out {
+			out[i].weight /= g
+		}
+	}
+	return out
+}
+
+// kind decides whether a set's group is to be a resilient one. A change of mind would cost a message for each route.
+func (s *set) kind(p *Programmer) {
+	there := func(standby bool) bool { return p.books.byKey[string(p.books.keyOf(&s.aim, standby))] != nil }
+	s.standby = p.standing > 0 && len(s.ways) == 1 && (there(true) || s.count >= p.standing && (len(s.spare) > 0 || !there(false)))
+}
+
+// settle leaves out what the kernel has refused, and says what is missing. That all next hops are dead is no failure if there
+// is an alternate: the kernel sends packets there until they live again or others are asked for.
 func (s *set) settle(p *Programmer) {
 	missing := missingHops{all: len(s.ways)}
-	var hops []member
-	for _, m := range s.ways {
-		if m.object.err != nil {
-			missing.add(p.blame(m.object, len(s.ways)))
-			continue
+	dead := 0
+	s.ways = slices.DeleteFunc(s.ways, func(m member) bool {
+		o := m.object
+		if o.err != nil {
+			missing.add(p.blame(o, o.err, missing.all))
+			return true
 		}
-		hops = append(hops, m)
-	}
-	if s.err == nil {
+		if err := p.watch.dead(o.way.index); err != nil && p.objects {
+			missing.add(p.blame(o, err, missing.all))
+			dead++
+		}
+		return false
+	})
+	s.alive = len(s.hops) == 0 || len(p.desired(&s.aim, false)) > 0
+	if s.err == nil && (dead == 0 || dead < missing.all || !s.alive) {
 		s.err = missing.err()
 	}
-	spare := slices.DeleteFunc(slices.Clone(s.spare), func(m member) bool { return m.object.err != nil })
-	if len(spare) < len(s.spare) {
+	before := len(s.spare)
+	s.spare = slices.DeleteFunc(s.spare, func(m member) bool { return m.object.err != nil })
+	if len(s.spare) < before {
 		s.asked = nil
 	}
-	g, top := commonDivisor(hops), uint32(0)
-	for _, m := range hops {
-		top = max(top, m.weight)
+	g := commonDivisor(s.ways)
+	for i := range s.ways {
+		s.ways[i].weight /= g
 	}
-	for i := range hops {
-		hops[i].weight /= g
-		if len(spare) > 0 {
-			hops[i].weight *= p.maxWeight / (top / g)
-		}
-	}
-	s.members = append(hops, spare...)
-	sortMembers(s.members)
-	s.key = slices.Clone(p.books.keyOf(s.members))
+	s.key = slices.Clone(p.books.keyOf(&s.aim, false))
+	s.held = slices.Clone(p.books.keyOf(&s.aim, true))
 }
 
 // blame says why an object is missing, and if there are several, which.
-func (p *Programmer) blame(o *object, of int) error {
+func (p *Programmer) blame(o *object, why error, of int) error {
 	if of == 1 {
-		return o.err
+		return why
 	}
-	return fmt.Errorf("%s: %w", describeHop(msg.NextHop{Addr: o.way.addr, IfName: p.watch.name(o.way.index)}), o.err)
+	return fmt.Errorf("%s: %w", describeHop(msg.NextHop{Addr: o.way.addr, IfName: p.watch.name(o.way.index)}), why)
 }
 
 func commonDivisor(members []member) uint32 {
@@ -222,26 +264,33 @@ func commonDivisor(members []member) uint32 {
 	return max(g, 1)
 }
 
-// unsettle tells next hops and alternates apart in a group that settle has made.
-func unsettle(members []member, limit uint32, name func(uint32) string) (hops, backup []msg.NextHop) {
+// unmix tells ways and alternates apart in a group as the kernel has it.
+func unmix(members []member, standby bool, limit uint32) (ways, spare []member) {
 	var top uint32
 	for _, m := range members {
 		top = max(top, m.weight)
 	}
-	spare := func(m member) bool { return m.weight == 1 && top > limit/2 }
-	g := commonDivisor(slices.DeleteFunc(slices.Clone(members), spare))
 	for _, m := range members {
-		h := msg.NextHop{Addr: m.object.way.addr, IfName: name(m.object.way.index), Weight: 1}
-		if spare(m) {
-			backup = append(backup, h)
+		if standby && m.weight == 1 && top == limit {
+			spare = append(spare, m)
 		} else {
-			h.Weight = int32(m.weight / g)
-			hops = append(hops, h)
+			ways = append(ways, m)
 		}
 	}
+	g := commonDivisor(ways)
+	for i := range ways {
+		ways[i].weight /= g
+	}
+	return ways, spare
+}
+
+// nextHops returns ways or alternates as next hops.
+func (p *Programmer) nextHops(members []member) (hops []msg.NextHop) {
+	for _, m := range members {
+		hops = append(hops, msg.NextHop{Addr: m.object.way.addr, IfName: p.watch.name(m.object.way.index), Weight: int32(m.weight)})
+	}
 	slices.SortFunc(hops, msg.NextHop.Compare)
-	slices.SortFunc(backup, msg.NextHop.Compare)
-	return hops, backup
+	return hops
 }
 
 // missingHops collects why next hops of a route cannot be programmed.

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"go.uber.org/zap"
@@ -23,19 +25,21 @@ type watcher struct {
 	log      *zap.Logger
 	counters *monitor.Counters
 	slot     slot
-	ports    *ports        // nexthop objects by interface; nil: there are none
 	changed  chan struct{} // signalled when the table may have changed behind our back
 	ended    chan struct{} // closed when the goroutine has ended
 	file     *os.File      // the notification socket
 	raw      syscall.RawConn
 	closing  atomic.Bool
+	stir     atomic.Bool // a link has died or come back: see Programmer.urge
+	urge     func()
 
 	mu      sync.Mutex // guards what follows
 	request *conn
 	buf     []byte
 	index   map[string]uint32
 	links   map[uint32]kernelLink
-	held    map[uint32]bool // interfaces that are to be taken for dead, whatever the kernel says
+	held    map[uint32]time.Time // interfaces that are to be taken for dead, whatever the kernel says, and since when
+	downs   map[uint32]bool      // interfaces that have been down since takeDowns: their nexthop objects are gone
 	news    news
 	unread  bool // the interfaces could not be read after notifications were lost
 }
@@ -43,7 +47,6 @@ type watcher struct {
 // news is what has happened behind our back.
 type news struct {
 	foreign map[netip.Prefix]bool // routes of ours that somebody else deleted or replaced
-	down    map[uint32]bool       // interfaces whose nexthop objects are gone
 	objects bool                  // somebody else changed nexthop objects of ours
 	renamed bool                  // an interface has got another name
 	lost    bool                  // there may be more, notifications having been lost
@@ -60,10 +63,7 @@ func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 	w := &watcher{
 		log: p.log, counters: p.counters, slot: p.slot, file: file,
 		changed: make(chan struct{}, 1), ended: make(chan struct{}), buf: make([]byte, readBuffer),
-		index: map[string]uint32{}, links: map[uint32]kernelLink{}, held: map[uint32]bool{},
-	}
-	if p.objects {
-		w.ports = &p.books.ports
+		index: map[string]uint32{}, links: map[uint32]kernelLink{}, held: map[uint32]time.Time{}, downs: map[uint32]bool{}, urge: p.urge,
 	}
 	w.raw, err = file.SyscallConn()
 	if err == nil {
@@ -82,6 +82,7 @@ func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 		}
 		return nil, err
 	}
+	p.watch = w
 	go w.run()
 	return w, nil
 }
@@ -163,8 +164,10 @@ func (w *watcher) run() {
 	defer close(w.ended)
 	err := w.raw.Read(func(fd uintptr) bool {
 		w.mu.Lock()
-		defer w.mu.Unlock()
-		return !w.drain(int(fd))
+		done := !w.drain(int(fd))
+		w.mu.Unlock()
+		w.urge()
+		return done
 	})
 	if err != nil && !w.closing.Load() {
 		w.log.Error("no more netlink notifications", zap.Error(err))
@@ -197,65 +200,98 @@ const (
 func (w *watcher) lookup(name string) (uint32, linkState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch i, ok := w.index[name]; {
-	case !ok:
+	i, ok := w.index[name]
+	if !ok {
 		return 0, linkMissing
-	case w.held[i]:
-		return i, linkHeld
-	default:
-		return i, linkThere
 	}
+	if _, held := w.held[i]; held {
+		return i, linkHeld
+	}
+	return i, linkThere
 }
 
-// hold notes that an interface is to be taken for dead, and takes its next hops out of the table; or that it is not any more.
-func (w *watcher) hold(name string, dead bool) {
+// dead returns why nexthop objects over an interface are of no use; nil if they are, as far as is known.
+func (w *watcher) dead(index uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	l, there := w.links[index]
+	_, held := w.held[index]
+	switch {
+	case !there:
+		return fmt.Errorf("%w (ENODEV): the interface is gone", unix.ENODEV)
+	case held:
+		return fmt.Errorf("%w (ENETDOWN): interface %s has been found dead", unix.ENETDOWN, l.name)
+	case !l.up:
+		return fmt.Errorf("%w (ENETDOWN): interface %s is down", unix.ENETDOWN, l.name)
+	}
+	return nil
+}
+
+// has reports whether an interface is there, dead or alive.
+func (w *watcher) has(index uint32) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.links[index]
+	return ok
+}
+
+// hold notes that an interface is to be taken for dead, or not any more.
+func (w *watcher) hold(name string, dead bool) {
+	w.mu.Lock()
 	i, ok := w.index[name]
-	if !ok || w.held[i] == dead {
-		return
-	}
-	if !dead {
-		delete(w.held, i)
+	_, held := w.held[i]
+	if ok && held != dead {
+		if dead {
+			w.held[i] = time.Now()
+			w.counters.Count(counterCuts)
+		} else {
+			delete(w.held, i)
+		}
+		w.stir.Store(true)
 		w.signal()
-		return
 	}
-	w.cut(i)
+	w.mu.Unlock()
+	w.urge()
 }
 
-// cut takes the next hops over an interface out of the table, until the interface comes back. The caller holds mu.
-func (w *watcher) cut(index uint32) {
-	w.held[index] = true
-	if w.ports == nil || w.closing.Load() {
+// holdTime is after how long the kernel's word counts again for an interface that has been found dead. The kernel tells of a
+// carrier within a second (net/core/link_watch.c).
+const holdTime = 2 * time.Second
+
+// reconsider reads the interfaces if one has been taken for dead for long, and lets it go if it runs: it may have come back before
+// the kernel had told anybody that it was gone.
+func (w *watcher) reconsider() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := map[uint32]bool{}
+	for i, since := range w.held {
+		if time.Since(since) > holdTime {
+			old[i] = true
+		}
+	}
+	if len(old) == 0 {
 		return
 	}
-	ids := w.ports.ids(index)
-	if len(ids) == 0 {
+	if err := w.readLinks(); err != nil {
+		w.log.Warn("cannot read the interfaces", zap.Error(err))
 		return
 	}
-	var buf []byte
-	first, last := w.request.seq+1, 0
-	for _, id := range ids {
-		last = len(buf)
-		w.request.seq++
-		buf = appendDelNextHop(buf, w.request.seq, id)
-	}
-	requestAck(buf[last:])
-	w.counters.Count(counterCuts)
-	w.downed(index)
-	err := w.request.exchange(buf, first, len(ids), func(int, kernelError) {}) // one that is not there is as it should be
-	if err != nil {
-		w.news.lost = true
-		w.log.Error("cannot take the next hops over a dead interface out of the table", zap.String("interface", w.links[index].name), zap.Error(err))
+	for i := range old {
+		if w.links[i].running {
+			delete(w.held, i)
+			w.stir.Store(true)
+			w.signal()
+		}
 	}
 }
 
-// downed notes that the nexthop objects over an interface are gone. The caller holds mu.
-func (w *watcher) downed(index uint32) {
-	if w.news.down == nil {
-		w.news.down = map[uint32]bool{}
-	}
-	w.news.down[index] = true
+// takeDowns returns the interfaces that have been down, or gone, since the last call.
+func (w *watcher) takeDowns() map[uint32]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.downs
+	w.downs = map[uint32]bool{}
+	return d
 }
 
 // name returns the name of an interface; for one that is unknown, something that is no interface's name.
@@ -361,18 +397,23 @@ func (w *watcher) setLink(l kernelLink, there bool) bool {
 	if !there {
 		delete(w.links, l.index)
 		delete(w.held, l.index)
-		w.downed(l.index)
+		w.downs[l.index] = true
+		w.stir.Store(true)
 		return known
 	}
 	w.links[l.index], w.index[l.name] = l, l.index
 	if !l.up {
-		w.downed(l.index)
+		w.downs[l.index] = true
 	}
 	switch {
-	case known && old.running && !l.running && l.up:
-		w.cut(l.index) // the kernel keeps its next hops: it has a carrier, and yet carries nothing
+	case known && old.running && !l.running && l.up: // the kernel keeps its next hops: it has a carrier, and yet carries nothing
+		w.held[l.index] = time.Now()
+		w.counters.Count(counterCuts)
 	case known && l.running && !old.running:
 		delete(w.held, l.index)
+	}
+	if known && old.up != l.up || old.running != l.running || !l.up {
+		w.stir.Store(true)
 	}
 	w.news.renamed = w.news.renamed || known && old.name != l.name
 	return !known || old != l
@@ -381,14 +422,23 @@ func (w *watcher) setLink(l kernelLink, there bool) bool {
 // readLinks reads all interfaces. The caller holds mu, or is the only one who knows w.
 func (w *watcher) readLinks() error {
 	w.unread = true
-	err := w.request.dump(dumpLinks, func() { clear(w.links); clear(w.index) }, func(h unix.NlMsghdr, payload []byte) {
+	found := map[uint32]kernelLink{}
+	err := w.request.dump(dumpLinks, func() { clear(found) }, func(h unix.NlMsghdr, payload []byte) {
 		if l, ok := parseLink(payload); ok && h.Type == unix.RTM_NEWLINK {
-			w.setLink(l, true)
+			found[l.index] = l
 		}
 	})
 	if err != nil {
 		return fmt.Errorf("failed to read the interfaces: %w", err)
 	}
 	w.unread = false
+	for i, l := range maps.Clone(w.links) {
+		if _, there := found[i]; !there {
+			w.setLink(l, false)
+		}
+	}
+	for _, l := range found {
+		w.setLink(l, true)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -91,6 +93,21 @@ func (m *machine) boot() {
 func (m *machine) powerOff() {
 	m.t.Helper()
 	_, _ = m.try("systemctl", "poweroff")
+	m.ends()
+}
+
+// cutPower ends everything in the machine at once.
+func (m *machine) cutPower() {
+	m.t.Helper()
+	if err := syscall.Kill(m.leader(), syscall.SIGKILL); err != nil {
+		m.t.Fatal(err)
+	}
+	m.ends()
+}
+
+// ends waits for the end of the machine and removes its control groups.
+func (m *machine) ends() {
+	m.t.Helper()
 	select {
 	case <-m.ended:
 	case <-time.After(patience):
@@ -159,7 +176,12 @@ func (m *machine) try(argv ...string) (string, error) {
 	if pid == 0 {
 		return "", errors.New("the machine does not run")
 	}
-	out, err := exec.Command("nsenter", append([]string{"-t", strconv.Itoa(pid), "-a", "--"}, argv...)...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(pid), "-a", "--"}, argv...)...).CombinedOutput()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("has not ended after %v: %w", patience, err)
+	}
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -79,7 +80,12 @@ func build(folder string) error {
 	if err != nil {
 		return err
 	}
-	debian = filepath.Join(cache, "openr", "debian-bookworm-systemd-"+hostArch+".tar")
+	recipe, err := os.ReadFile("rootfs.sh")
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(recipe) // another recipe, another file
+	debian = filepath.Join(cache, "openr", fmt.Sprintf("debian-%x-%s.tar", sum[:6], hostArch))
 	if _, err := os.Stat(debian); err == nil {
 		return nil
 	}

@@ -72,18 +72,24 @@ func TestNothingIsLost(t *testing.T) {
 	// sent meanwhile.
 	lost := x.during("a reboot", 3*time.Second, func() {
 		m.powerOff()
-		for _, what := range []string{"nexthop", "-4 route", "-6 route"} { // what the kernel forgets when it stops
-			argv := append(append([]string{"ip"}, strings.Fields(what)...), "flush", "proto", strconv.Itoa(lab.Protocol))
-			if out, err := l.Run(t.Context(), router, argv...); err != nil {
-				t.Fatalf("%q: %v\n%s", argv, err, out)
-			}
-		}
+		forget(t, l, router)
 		m.boot()
 		pid = m.ready("")
 		neighborsRoutes(t, l, m)
 	})
 	if lost.packets == 0 {
 		t.Error("nothing was lost: that was no reboot")
+	}
+}
+
+// forget removes the agent's routes from a node's kernel, as a reboot does.
+func forget(t *testing.T, l *lab.Lab, node int) {
+	t.Helper()
+	for _, what := range []string{"nexthop", "-4 route", "-6 route"} {
+		argv := append(append([]string{"ip"}, strings.Fields(what)...), "flush", "proto", strconv.Itoa(lab.Protocol))
+		if out, err := l.Run(t.Context(), node, argv...); err != nil {
+			t.Fatalf("%q: %v\n%s", argv, err, out)
+		}
 	}
 }
 

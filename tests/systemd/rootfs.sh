@@ -5,8 +5,8 @@ set -eu
 file=$1
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# minbase has no init; procps and iproute2 are for the tests' own questions.
-debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps bookworm "$folder" \
+# minbase has no init; procps and iproute2 are for the tests' own questions. FRR is one of the things that openr programs.
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,frr bookworm "$folder" \
 	"${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$file.log" 2>&1 || {
 	tail -n 20 "$file.log" >&2
 	exit 1
@@ -16,6 +16,7 @@ rm -rf "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/* "$fo
 for unit in systemd-networkd.service systemd-resolved.service systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer; do
 	ln -sf /dev/null "$folder/etc/systemd/system/$unit"
 done
+rm -f "$folder"/etc/systemd/system/multi-user.target.wants/frr.service
 chmod 755 "$folder"
 tar --numeric-owner -C "$folder" -cf "$file.new" .
 mv "$file.new" "$file"

@@ -24,6 +24,17 @@ func (s *Server) serviceFor(who *host) *invoke.Service {
 	return &service
 }
 
+type callerKey struct{}
+
+// Caller returns, in a handler, the address from which the request came, with its zone but without port. It is empty if the
+// request did not come through a Server.
+func Caller(ctx context.Context) string {
+	if h, ok := ctx.Value(callerKey{}).(*host); ok {
+		return h.name
+	}
+	return ""
+}
+
 // Process works on the request, or answers it with an exception if there are too many.
 func (g gate) Process(ctx context.Context, in, out thrift.TProtocol) (bool, thrift.TException) {
 	s := g.server
@@ -33,7 +44,7 @@ func (g gate) Process(ctx context.Context, in, out thrift.TProtocol) (bool, thri
 		g.host.inFlight.Add(-1)
 	}()
 	if left := int64(s.MaxInFlight) - all; theirs <= left+1 { // this one is counted in both
-		return g.TProcessor.Process(ctx, in, out)
+		return g.TProcessor.Process(context.WithValue(ctx, callerKey{}, g.host), in, out)
 	}
 	s.Counters.Count(counterBusy)
 	name, _, seq, err := in.ReadMessageBegin(ctx)

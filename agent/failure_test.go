@@ -1,0 +1,398 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"openr/config"
+	"openr/fib"
+	"openr/kvstore"
+	"openr/linkmonitor"
+	"openr/monitor"
+	"openr/msg"
+	"openr/spark"
+	"openr/thrift/compact"
+	"openr/thrift/gen/types"
+	"openr/thrift/invoke"
+)
+
+// ether is one interface without anybody else on it, which keeps what is sent.
+type ether struct {
+	mu     sync.Mutex // guards what follows
+	hellos []*types.SparkHelloMsg
+	hang   chan struct{} // not nil: Join does not return before it is closed
+	closed chan struct{}
+}
+
+var _ spark.PacketIO = (*ether)(nil)
+
+func (e *ether) Receive([]byte) (spark.Received, error) {
+	<-e.closed
+	return spark.Received{}, net.ErrClosed
+}
+
+func (e *ether) Send(_ int, _ netip.Addr, data []byte) error {
+	p := types.NewSparkHelloPacket()
+	if err := compact.Unmarshal(data, p); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p.HelloMsg != nil {
+		e.hellos = append(e.hellos, p.HelloMsg)
+	}
+	return nil
+}
+
+func (e *ether) Join(int) error {
+	if e.hang != nil {
+		<-e.hang
+	}
+	return nil
+}
+
+func (e *ether) Leave(int) error { return nil }
+
+func (e *ether) Close() error { close(e.closed); return nil }
+
+// restarts returns how many hellos have announced a restart.
+func (e *ether) restarts() (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.hellos {
+		if h.Restarting {
+			n++
+		}
+	}
+	return n
+}
+
+// panicking is a Programmer that panics when it is to program something.
+type panicking struct{ fib.Programmer }
+
+func (panicking) Dump(context.Context) (map[netip.Prefix]msg.Route, error) { panic("no such table") }
+
+// alone is an agent in virtual time without neighbours.
+type alone struct {
+	*Agent
+	ether *ether
+	logs  *observer.ObservedLogs
+	begun time.Time
+	ended chan error
+	stop  context.CancelFunc
+}
+
+func startAlone(t *testing.T, change func(cfg *config.Config, o *Surroundings, e *ether)) *alone {
+	t.Helper()
+	cfg := config.Default("alone")
+	cfg.StorePath = filepath.Join(t.TempDir(), "store")
+	cfg.Watchdog.Enable = true
+	core, logs := observer.New(zapcore.InfoLevel)
+	a := &alone{ether: &ether{closed: make(chan struct{})}, logs: logs, ended: make(chan error, 1), begun: time.Now()}
+	links := linkmonitor.NewFakeLinks()
+	links.Set(linkmonitor.Link{Index: 2, Name: "eth0", Up: true}, linkmonitor.Addr{Prefix: netip.MustParsePrefix("fe80::1/64")})
+	outside := &Surroundings{
+		Links: links, Packets: a.ether, Programmer: fib.DryRun(),
+		Dial:  func(context.Context, msg.Peer) (kvstore.Client, error) { return nil, errors.New("nobody is there") },
+		Serve: func(ctx context.Context, _ *invoke.Service) error { <-ctx.Done(); return nil },
+	}
+	if change != nil {
+		change(cfg, outside, a.ether)
+	}
+	var err error
+	if a.Agent, err = New(t.Context(), Options{Config: cfg, Log: zap.New(core), Surroundings: outside}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a *alone) run(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	a.stop = cancel
+	go func() { a.ended <- a.Run(ctx) }()
+}
+
+// logged returns the first message that contains a text.
+func (a *alone) logged(text string) string {
+	for _, l := range a.logs.All() {
+		if strings.Contains(l.Message, text) {
+			return l.Message
+		}
+	}
+	return ""
+}
+
+// release lets what hung come to an end with the test, and frees what Run has left to the end of the process.
+func (a *alone) release(hang chan struct{}) {
+	close(hang)
+	synctest.Wait()
+	if a.logged("does not end") != "" {
+		a.close()
+	}
+	synctest.Wait()
+}
+
+// TestFailures: whatever ends an agent by itself, the neighbours hear that it restarts, within two seconds, the log says what
+// it was and where, and Run returns it soon.
+func TestFailures(t *testing.T) {
+	const never = time.Duration(1 << 62)
+	hang := make(chan struct{})
+	for _, test := range []struct {
+		name    string
+		change  func(cfg *config.Config, o *Surroundings, e *ether)
+		add     func(a *alone) // before it runs
+		trouble func(a *alone) // when it runs
+		want    string         // in the error
+		logged  []string       // messages
+		within  time.Duration  // after the trouble, or for add, the start
+	}{
+		{
+			name: "panic in a module",
+			add: func(a *alone) {
+				a.modules = append(a.modules, module{name: "endpoint", run: func(context.Context) error {
+					time.Sleep(time.Minute)
+					return errors.Join(make([]error, 1)[len(a.modules)])
+				}})
+			},
+			want:   "endpoint panicked: runtime error: index out of range",
+			logged: []string{"agent.TestFailures"}, within: time.Minute + failureTime,
+		},
+		{
+			name:   "panic in what programs routes",
+			change: func(_ *config.Config, o *Surroundings, _ *ether) { o.Programmer = panicking{fib.DryRun()} },
+			want:   "fib panicked: no such table", logged: []string{"panicking.Dump"}, within: time.Minute,
+		},
+		{
+			name: "error of a module",
+			add: func(a *alone) {
+				a.modules = append(a.modules, module{name: "endpoint", run: func(context.Context) error {
+					time.Sleep(time.Minute)
+					return errors.New("no table left")
+				}})
+			},
+			want: "endpoint: no table left", within: time.Minute + failureTime,
+		},
+		{
+			name: "stuck module",
+			add: func(a *alone) {
+				a.modules = append(a.modules, module{
+					name: "endpoint", run: func(context.Context) error { <-hang; return nil },
+					alive: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+				})
+			},
+			want:   "watchdog: endpoint has not come round for 5m40s, 5m0s are allowed",
+			logged: []string{"where endpoint hangs:\n1 goroutine(s) of endpoint:", "endpoint does not end"}, within: 7 * time.Minute,
+		},
+		{
+			name: "stuck spark",
+			change: func(_ *config.Config, _ *Surroundings, e *ether) {
+				e.hang = hang
+			},
+			want:   "watchdog: spark has not come round for 40s, 5s are allowed",
+			logged: []string{"where spark hangs:\n"}, within: 2 * time.Minute,
+		},
+		{
+			name: "memory", // of this test, which is more
+			change: func(cfg *config.Config, _ *Surroundings, _ *ether) {
+				cfg.Watchdog.MaxMemory = 1
+			},
+			want: "of memory for 10m", within: 11*time.Minute + failureTime,
+		},
+		{
+			name:    "from outside",
+			trouble: func(a *alone) { a.Abort(errors.New("ended by SIGABRT")); a.Abort(errors.New("again")) },
+			want:    "ended by SIGABRT", logged: []string{"all goroutines:\n"}, within: failureTime,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hang = make(chan struct{})
+				a := startAlone(t, test.change)
+				if test.add != nil {
+					test.add(a)
+				}
+				a.run(t)
+				defer a.stop()
+				if test.trouble != nil {
+					time.Sleep(time.Minute)
+					synctest.Wait()
+					test.trouble(a)
+				}
+				begin := time.Now()
+				select {
+				case err := <-a.ended:
+					if err == nil || !strings.Contains(err.Error(), test.want) {
+						t.Errorf("Run: %v, want %q", err, test.want)
+					}
+				case <-time.After(never):
+				}
+				if took := time.Since(begin); took > test.within {
+					t.Errorf("after %v", took)
+				}
+				if a.ether.restarts() < 3 {
+					t.Errorf("%d announcements", a.ether.restarts())
+				}
+				if a.logged("something has failed") == "" {
+					t.Error("the failure is not in the log")
+				}
+				for _, text := range test.logged {
+					if a.logged(text) == "" {
+						t.Errorf("%q is not in the log: %+v", text, a.logs.All())
+					}
+				}
+				a.release(hang)
+			})
+		})
+	}
+}
+
+// TestStopHangs: a module that does not stop holds up a stop for a while, not for ever, and is named.
+func TestStopHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, hang := startAlone(t, nil), make(chan struct{})
+		a.modules = append(a.modules, module{name: "endpoint", run: func(context.Context) error { <-hang; return nil }})
+		a.run(t)
+		time.Sleep(time.Minute)
+		begin := time.Now()
+		a.stop()
+		if err := <-a.ended; err == nil || err.Error() != "endpoint did not stop within 10s" {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(begin); took != stopTime || a.ether.restarts() != 3 {
+			t.Errorf("after %v, %d announcements", took, a.ether.restarts())
+		}
+		a.release(hang)
+	})
+}
+
+// TestDrainAndStop: no restart is announced, and whoever comes second is refused.
+func TestDrainAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := startAlone(t, nil)
+		a.run(t)
+		defer a.stop()
+		<-a.Initialized()
+		for _, limit := range []time.Duration{0, -1, time.Hour} {
+			if err := a.DrainAndStop(t.Context(), limit); err == nil {
+				t.Errorf("a limit of %v is accepted", limit)
+			}
+		}
+		if err := a.DrainAndStop(t.Context(), time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.DrainAndStop(t.Context(), time.Second); !errors.Is(err, errLeaving) {
+			t.Errorf("twice: %v", err)
+		}
+		if err := <-a.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if n := a.ether.restarts(); n != 0 {
+			t.Errorf("%d announcements of a restart", n)
+		}
+		last := a.ether.hellos[len(a.ether.hellos)-1]
+		if len(last.NeighborInfos) != 0 {
+			t.Errorf("the last hello lists %v", last.NeighborInfos)
+		}
+	})
+}
+
+// TestStageStatus: each stage says when it was reached, or what it waits for.
+func TestStageStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		configured := make(chan struct{})
+		a := startAlone(t, nil)
+		a.configured = func(ctx context.Context, waiting func(string)) error {
+			waiting("waiting for the switch agent at [::1]:60100, which is STARTING")
+			select {
+			case <-configured:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		a.run(t)
+		time.Sleep(time.Minute)
+		s := a.Status(t.Context())
+		if s.Stages[0].Reached || s.Stages[0].WaitsFor != "the switch agent at [::1]:60100, which is STARTING" || s.Stages[1].WaitsFor != "" || s.Memory <= 0 {
+			t.Errorf("%+v", s)
+		}
+		close(configured)
+		time.Sleep(time.Second)
+		s = a.Status(t.Context())
+		for i, stage := range s.Stages {
+			switch {
+			case stage.Stage == monitor.NeighborDiscovered:
+				if stage.Reached || stage.WaitsFor != "a neighbor on eth0" || stage.Bound != time.Minute+15*time.Second {
+					t.Errorf("%+v", stage)
+				}
+			case i < 2:
+				if !stage.Reached || stage.After != time.Minute {
+					t.Errorf("%+v", stage)
+				}
+			case stage.Reached:
+				t.Errorf("%+v", stage)
+			}
+		}
+		if what := a.waitsFor(t.Context(), monitor.RIBComputed); !strings.HasPrefix(what, "the first peers from linkmonitor") {
+			t.Errorf("RIB_COMPUTED waits for %q", what)
+		}
+		<-a.Initialized()
+		s = a.Status(t.Context())
+		var names []string
+		for _, m := range s.Modules {
+			names = append(names, m.Name)
+			if m.Silent != 0 || m.Deadline != 300*time.Second && (m.Name != "spark" || m.Deadline != 5*time.Second) {
+				t.Errorf("%+v", m)
+			}
+		}
+		if got := strings.Join(names, " "); got != "decision fib kvstore linkmonitor prefixmanager spark" {
+			t.Errorf("watched are %s", got)
+		}
+		for _, stage := range s.Stages {
+			if !stage.Reached || stage.WaitsFor != "" || stage.Bound != 0 {
+				t.Errorf("%+v", stage)
+			}
+		}
+		a.stop()
+		if err := <-a.ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestForwardedPackets: the numbers are those of the kernel's files.
+func TestForwardedPackets(t *testing.T) {
+	if _, known := forwardedPackets(); !known {
+		t.Error("this kernel does not tell how many packets it forwards")
+	}
+	const snmp = "Ip: Forwarding ForwDatagrams InReceives\nIp: 1 4711 17\nIcmp: a ForwDatagrams\nIcmp: 1 2\n"
+	for _, test := range []struct {
+		text, line, column string
+		want               uint64
+		ok                 bool
+	}{
+		{snmp, "Ip:", "ForwDatagrams", 4711, true},
+		{snmp, "Icmp:", "ForwDatagrams", 2, true},
+		{"Ip6InReceives 3\nIp6OutForwDatagrams   \t 42\n", "Ip6OutForwDatagrams", "", 42, true},
+		{"", "Ip:", "ForwDatagrams", 0, false},
+		{"Ip: ForwDatagrams\nIp:\n", "Ip:", "ForwDatagrams", 0, false},
+		{"Ip: x y ForwDatagrams\nIp: 1 2\n", "Ip:", "ForwDatagrams", 0, false},
+		{"Ip6OutForwDatagrams -1\n", "Ip6OutForwDatagrams", "", 0, false},
+	} {
+		if n, ok := counterIn([]byte(test.text), test.line, test.column); n != test.want || ok != test.ok {
+			t.Errorf("%q: %d, %v", test.text, n, ok)
+		}
+	}
+}
