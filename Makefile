@@ -8,8 +8,9 @@ PKGS    := ./...
 UNITS    = $$($(GO) list ./... | grep -v -e /thrift/gen/ -e /tests$$ -e /tests/)
 BENCH   ?= .
 FUZZTIME ?= 60s
+CHAOS    ?= 10m
 
-.PHONY: all build demo test unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench compare ca deb rpm test-systemd setup clean help
+.PHONY: all build demo test unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib compare ca deb rpm test-systemd setup clean help
 
 all: build
 
@@ -51,8 +52,8 @@ sim: ## networks of up to 1,000 simulated agents: bad nights, growth, a day of c
 	./scripts/sim.sh growth
 	./scripts/sim.sh soak
 
-chaos: setup ## ten minutes of random failures in namespaces, with traffic
-	./scripts/chaos.sh 10m
+chaos: setup ## ten minutes of random failures in namespaces, with traffic; or CHAOS=2m
+	./scripts/chaos.sh $(CHAOS)
 
 fuzz-once: ## each fuzz target for a fixed number of inputs
 	./scripts/fuzz.sh 1000x
@@ -68,6 +69,10 @@ gen-check: setup ## fail if the committed Thrift code is not what the compiler m
 
 bench: build ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNITS)
+
+bench-fib: build ## routes into the kernel beside ip and a C program; local failover beside FRR and BIRD
+	./bench/fib.sh 3
+	./scripts/compare.sh failover
 
 compare: build ## convergence beside FRR and BIRD, in one run
 	./scripts/compare.sh

@@ -57,6 +57,8 @@ static struct sockaddr_in6 address(const char *text, int port)
 static void send_all(int fd, char **argv, int count)
 {
 	struct sockaddr_in6 from = address(argv[0], 0), to[MOST];
+	int size = 16 << 20; /* what waits for a dead neighbour's address is not to keep the rest from going */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
 	uint64_t step = 1000000000u / strtoull(argv[1], NULL, 10), next = now();
 	if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
 		die("bind");

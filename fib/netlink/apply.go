@@ -64,7 +64,13 @@ func (a *apply) updates(update []msg.Route) error {
 	if err := a.makeGroups(); err != nil {
 		return err
 	}
-	return a.routes()
+	err := a.routes()
+	for _, s := range a.sets.all { // now that a repair in between cannot take it for left over any more
+		if g := s.group; g != nil && g.refs == 0 && !g.gone {
+			a.b.idle = append(a.b.idle, g)
+		}
+	}
+	return err
 }
 
 // plan finds out what there is to do.
@@ -177,7 +183,7 @@ func (a *apply) routes() error {
 
 // stands reports whether a route need not be touched because its group is, or has become, what is wanted.
 func (a *apply) stands(at *group, s *set) bool {
-	return !at.gone && (at == s.group || at.moved == a.b.epoch && string(at.target.held) == string(s.held) ||
+	return !at.gone && (at == s.group || at.moved == a.b.epoch && string(at.target.held) == string(s.held) && at.standby == s.group.standby ||
 		at.key == string(s.held) || at.key == string(s.key) && !s.standby)
 }
 
