@@ -31,6 +31,7 @@ const (
 
 // Run runs the agent until ctx ends, DrainAndStop has ended it, or something fails: a module returns an error or panics, the
 // watchdog finds one that hangs or too much memory, somebody calls Abort. That is the error; the agent is to be started again.
+// Whatever happens once DrainAndStop is done is no error: who has left for good must not be started again.
 //
 // When ctx ends or something fails, neighbours are told that this is a restart, and routes, adjacencies and keys are left in
 // place for the next run to take over. A panic of a goroutine that is not a module's loop ends the process without that:
@@ -64,7 +65,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.stages.Reached(monitor.AgentConfigured)
 		start(false)
 	}
-	return a.end(ctx, group)
+	err := a.end(ctx, group)
+	select {
+	case <-a.left:
+		if err != nil {
+			a.log.Error("it has left the network and is not to be started again, but did not end well", zap.Error(err))
+		}
+		return nil
+	default:
+		return err
+	}
 }
 
 // end waits until all modules have ended; not for ever, once they have been told to.

@@ -14,6 +14,10 @@ import (
 	"openr/spark"
 )
 
+// answerTime is how long the status waits for each module, so that one that hangs is not taken for all: they answer in
+// microseconds.
+const answerTime = 200 * time.Millisecond
+
 // asked are the modules that the agent asks for what it waits, and has leave the network.
 type asked struct {
 	kvStore     *kvstore.KvStore
@@ -62,8 +66,8 @@ func (a *Agent) waitsFor(ctx context.Context, stage monitor.Stage) string {
 }
 
 // waiting says what a stage waits for that has not been reached, empty if it is the stage before or nothing worth a word, and
-// when it is reached at the latest, zero if there is no bound or it is not known yet. A module that does not answer while ctx
-// lasts is what is waited for.
+// when it is reached at the latest, zero if there is no bound or it is not known yet. A module that does not answer soon is what
+// is waited for.
 func (a *Agent) waiting(ctx context.Context, stage monitor.Stage) (what string, bound time.Time) {
 	if stage == monitor.AgentConfigured {
 		return strings.TrimPrefix(a.awaited.get(), "waiting for "), time.Time{}
@@ -71,6 +75,8 @@ func (a *Agent) waiting(ctx context.Context, stage monitor.Stage) (what string, 
 	if _, runs := a.stages.Times()[monitor.AgentConfigured]; !runs {
 		return "", time.Time{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	var err error
 	module := ""
 	switch stage {

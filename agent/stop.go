@@ -22,22 +22,17 @@ const (
 	// quietTime is for how long the kernel must not have forwarded a packet, after that, for nothing to come through.
 	quietTime = 500 * time.Millisecond
 	quietPoll = 50 * time.Millisecond
-	// maxLeaveTime is the longest time that may be given.
-	maxLeaveTime = 10 * time.Minute
 )
 
 // errLeaving is the answer to those who come second.
 var errLeaving = errors.New("the agent is being drained and stopped already")
 
-// DrainAndStop takes this node out of all paths, waits until the network has turned and the kernel forwards nothing any
-// more, at most limit, ends all adjacencies at once, and has Run return nil. It returns when all that is left to do is to
-// end. The routes stay in the kernel; the drain is none of an operator's and does not outlive the agent.
+// DrainAndStop implements ctrl.Agent: it takes this node out of all paths, waits until the network has turned and the kernel
+// forwards nothing any more, at most limit, ends all adjacencies at once, and has Run return nil. It returns when all that is
+// left to do is to end. The routes stay in the kernel; the drain is none of an operator's and does not outlive the agent.
 //
 // If ctx ends before the network has turned, or the node cannot be drained, the agent goes on, undrained.
 func (a *Agent) DrainAndStop(ctx context.Context, limit time.Duration) (err error) {
-	if limit <= 0 || limit > maxLeaveTime {
-		return fmt.Errorf("time-out is %v: want more than 0, at most %v", limit, maxLeaveTime)
-	}
 	if !a.leaving.TryLock() {
 		return errLeaving
 	}
@@ -80,9 +75,8 @@ func (a *Agent) settle(ctx context.Context, deadline time.Time) error {
 	if err != nil || len(neighbors) == 0 {
 		return err
 	}
-	begin := time.Now()
-	quiet := begin // since when
-	last, known := a.forwarded()
+	n, known := a.forwarded()
+	t := newTurn(time.Now(), deadline, n, known)
 	tick := time.NewTicker(quietPoll)
 	defer tick.Stop()
 	for {
@@ -91,20 +85,37 @@ func (a *Agent) settle(ctx context.Context, deadline time.Time) error {
 			return ctx.Err()
 		case now := <-tick.C:
 			n, _ := a.forwarded()
-			if n != last {
-				last, quiet = n, now
+			over, quiet := t.over(now, n)
+			if over && !quiet {
+				a.log.Warn("packets still come through this node; stopping all the same")
 			}
-			switch {
-			case !now.Before(deadline):
-				if known && now.Sub(quiet) < quietTime {
-					a.log.Warn("packets still come through this node; stopping all the same")
-				}
-				return nil
-			case now.Sub(begin) >= settleTime && (!known || now.Sub(quiet) >= quietTime):
+			if over {
 				return nil
 			}
 		}
 	}
+}
+
+// turn is a network that turns to other paths than through this node.
+type turn struct {
+	begin, deadline time.Time
+	quiet           time.Time // since when no packet has come through
+	forwarded       uint64    // packets so far
+	known           bool      // whether that is known
+}
+
+func newTurn(now, deadline time.Time, forwarded uint64, known bool) *turn {
+	return &turn{begin: now, deadline: deadline, quiet: now, forwarded: forwarded, known: known}
+}
+
+// over reports, given how many packets were forwarded until now, whether there is nothing more to wait for, and whether
+// packets have ceased to come through, as far as known.
+func (t *turn) over(now time.Time, forwarded uint64) (over, quiet bool) {
+	if forwarded != t.forwarded {
+		t.forwarded, t.quiet = forwarded, now
+	}
+	quiet = !t.known || now.Sub(t.quiet) >= quietTime
+	return !now.Before(t.deadline) || quiet && now.Sub(t.begin) >= settleTime, quiet
 }
 
 // forwardedFiles are where the kernel counts the packets that it forwards (proc_net_snmp(5), RFC 4293

@@ -137,6 +137,26 @@ func TestBadFileIsKeptAside(t *testing.T) {
 	wantCounter(t, counters, counterBadFile+".sum", 0)
 }
 
+// A bad file in whose place none can be written is kept aside once, however often the agent starts.
+func TestBadFileOnFullDisk(t *testing.T) {
+	path, bad := filepath.Join(t.TempDir(), "store.bin"), marker+addA+"\xff"
+	must(t, os.WriteFile(path, []byte(bad), 0o600))
+	for range 3 {
+		s, err := open(Options{Path: path}, func(string, []byte) error { return syscall.ENOSPC })
+		must(t, err)
+		if v, ok := s.Get("a"); !ok || string(v) != "one" {
+			t.Errorf("a is %q %v", v, ok)
+		}
+		if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("closed: %v", err)
+		}
+		wantFile(t, path, bad)
+	}
+	if files, _ := filepath.Glob(path + "?*"); len(files) != 1 {
+		t.Errorf("kept %v", files)
+	}
+}
+
 // A file cut off at any byte, by a full disk or a crash while C++ Open/R appended, starts a store with all that precedes the cut.
 func TestFileTruncatedAnywhere(t *testing.T) {
 	file := marker + addA + addB + addA2 + deleteA

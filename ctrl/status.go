@@ -12,9 +12,13 @@ import (
 // Agent is what ctrl asks of the agent as a whole.
 type Agent interface {
 	Status(ctx context.Context) AgentStatus
-	// DrainAndStop takes the node out of the network, within limit, and ends the agent. It returns before the end.
+	// DrainAndStop takes the node out of the network, within limit, and ends the agent. It returns before the end. The limit is
+	// more than 0 and at most MaxLeaveTime.
 	DrainAndStop(ctx context.Context, limit time.Duration) error
 }
+
+// MaxLeaveTime is the longest time that DrainAndStop may be given.
+const MaxLeaveTime = 10 * time.Minute
 
 // AgentStatus is how the agent does.
 type AgentStatus struct {
@@ -87,8 +91,8 @@ func (c *Ctrl) DrainAndStop(ctx context.Context, timeoutMs int64) error {
 	if c.Agent == nil {
 		return openrError(errNoAgent)
 	}
-	if timeoutMs < 1 || timeoutMs > time.Hour.Milliseconds() {
-		return openrErrorf("argument timeoutMs is %d: want 1 to %d", timeoutMs, time.Hour.Milliseconds())
+	if timeoutMs < 1 || timeoutMs > MaxLeaveTime.Milliseconds() {
+		return openrErrorf("argument timeoutMs is %d: want more than 0, at most %v", timeoutMs, MaxLeaveTime)
 	}
 	return openrError(c.Agent.DrainAndStop(ctx, time.Duration(timeoutMs)*time.Millisecond))
 }

@@ -26,7 +26,7 @@ func (c *core) clone() *core {
 	d.static = maps.Clone(c.static)
 	d.built, d.withheld, d.pending = false, withheld{}, pending{}
 	d.order.aside = slices.Clone(c.order.aside)
-	d.lfa, d.tally, d.told = nil, tally{}, told{}
+	d.lfa, d.coverage, d.tally, d.told = nil, [protections]int64{}, tally{}, told{}
 	return &d
 }
 

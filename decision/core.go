@@ -35,7 +35,8 @@ type core struct {
 	withheld withheld
 	pending  pending
 	order    order
-	lfa      *lfa // nil: no alternates are wanted
+	lfa      *lfa               // nil: no alternates are wanted
+	coverage [protections]int64 // routes by what their alternates are good for; of notComputed it says nothing
 	policy   *ribPolicy
 	weighed  *ribPolicy // the policy by which the routes that are handed on were weighed
 	tally    tally

@@ -107,8 +107,7 @@ func TestDrainingIsActedOnInTurn(t *testing.T) {
 	b.wantDeltaAt(time.Second+holdStep, "+"+p4+" 20 to-2-0 to-3-0") // after 2
 	b.adj("A", "4", "2", 0).Overloaded = true
 	b.publishAt(2 * time.Second)
-	b.wantDeltaAt(2 * time.Second)
-	b.wantDeltaAt(2*time.Second+holdStep, "+"+p4+" 20 to-3-0")
+	b.wantDeltaAt(2*time.Second, "+"+p4+" 20 to-3-0") // nobody goes through 1 to that link
 }
 
 // TestDrainThatCutsOff: routes through a node that is drained and cannot be done without stay until those have given them up

@@ -84,7 +84,7 @@ func TestOneAfterTheOther(t *testing.T) {
 		t.Errorf("comes again after %v", got.Sub(epoch))
 	}
 	b.wantDeltaAt(holdStep, "+fd00:4::/64 15 to-2-0")
-	const over = 3 * holdStep // the last, two links away from 2 or 4, had their turn a step before
+	const over = 2 * holdStep // the last, a link away from 2 or 4, had their turn a step before
 	if got := b.next(epoch.Add(holdStep)); got != epoch.Add(over) {
 		t.Errorf("comes again after %v, want %v", got.Sub(epoch), over)
 	}
@@ -207,7 +207,7 @@ func TestFailuresEndTheWait(t *testing.T) {
 
 // TestWaitGrowsWithDistance: a link ten hops away, and one so far that the bound counts.
 func TestWaitGrowsWithDistance(t *testing.T) {
-	for far, want := range map[int]time.Duration{2: holdStep, 5: 4 * holdStep, 40: 39 * holdMax / 40} {
+	for far, want := range map[int]time.Duration{2: holdStep, 5: 4 * holdStep, 40: holdMax / 39 * 39} {
 		b := newBench(t)
 		for i := range far {
 			b.link("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0, 10, 10)

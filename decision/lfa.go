@@ -109,7 +109,7 @@ func (c *core) protect() map[netip.Prefix]msg.Route {
 			continue
 		}
 		found := l.find(s, rec.adverts, c.route(rec))
-		rec.protection = found.kind
+		c.cover(rec, found.kind)
 		if !slices.Equal(found.list, rec.backup) {
 			rec.backup = found.list
 			l.changed[p] = struct{}{}
@@ -134,17 +134,38 @@ func (l *lfa) survey(s *solver) bool {
 		if v.tree == nil {
 			continue
 		}
+		root := v.tree.root
+		if !v.ls.multihomed(root) {
+			continue // there is no other way out that could be an alternate
+		}
 		known := l.distances[v.area]
 		if known == nil {
 			known = map[int32][]uint64{}
 			l.distances[v.area] = known
 		}
-		for _, e := range v.ls.vertices[v.ls.ids[s.root]].out {
+		for _, e := range v.ls.vertices[root].out {
 			if e.up && known[e.to] == nil {
 				known[e.to] = v.ls.distances(e.to)
 				v.ls.spfRuns++
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// multihomed reports whether links of a node that are up leave over several interfaces.
+func (ls *linkState) multihomed(id int32) bool {
+	v := &ls.vertices[id]
+	var first *lsdb.Adjacency
+	for _, e := range v.out {
+		a := &v.db.Adjacencies[e.adj]
+		switch {
+		case !e.up:
+		case first == nil:
+			first = a
+		case a.IfName != first.IfName:
+			return true
 		}
 	}
 	return false
@@ -205,8 +226,11 @@ func (l *lfa) find(s *solver, advertised []advert, r msg.Route) alternates {
 		return alternates{kind: notNeeded}
 	}
 	v := s.view(first.Area)
+	if v == nil || v.tree == nil || l.distances[v.area] == nil { // there is no other way out
+		return alternates{kind: notProtected}
+	}
 	selected := s.choose(advertised).all
-	if v == nil || v.tree == nil || slices.ContainsFunc(selected, func(a candidate) bool { return a.view != v }) {
+	if slices.ContainsFunc(selected, func(a candidate) bool { return a.view != v }) {
 		return alternates{kind: notProtected}
 	}
 	targets := make([]int32, len(selected))
@@ -321,10 +345,9 @@ func (ls *linkState) distances(root int32) []uint64 {
 	return slices.Clone(dist)
 }
 
-// coverage returns how many routes there are of each kind of protection.
-func (c *core) coverage() (n [protections]int64) {
-	for rec := range c.routed {
-		n[rec.protection]++
-	}
-	return n
+// cover notes what the alternates of a route are good for.
+func (c *core) cover(rec *record, kind protection) {
+	c.coverage[rec.protection]--
+	c.coverage[kind]++
+	rec.protection = kind
 }

@@ -399,7 +399,7 @@ func BenchmarkAlternates(b *testing.B) {
 					c.protect()
 				}
 			}
-			n := c.coverage()
+			n := c.coverage
 			b.ReportMetric(float64(n[protectedFromNode]), "node-protected")
 			b.ReportMetric(float64(n[protectedFromLink]), "link-protected")
 			b.ReportMetric(float64(n[notProtected]), "unprotected")

@@ -30,6 +30,9 @@ type linkState struct {
 	scratch scratch
 	spfRuns int64
 	led     []bool // by id: this node's routes lead there; nil: nowhere, or something has failed since
+
+	counted           bool // what follows is up to date
+	complete, partial int  // see adjacencyCounts
 }
 
 // vertex is a node that has advertised an adjacency database.
@@ -69,6 +72,7 @@ type change struct {
 	node   bool    // one of these because the node itself is drained or no longer is
 
 	appeared, gone bool // links of which both ends tell now and did not before, and the other way round
+	switched       bool // links that are up and were not, and the other way round
 }
 
 // proposal is a new version of a node's adjacency database that is not in force yet.
@@ -145,6 +149,9 @@ func (ls *linkState) adopt(p *proposal) {
 			clear(ls.trees) // they are too short for the new id
 		}
 	}
+	was := &ls.vertices[id].db
+	ls.counted = ls.counted && known && !p.appeared && !p.gone && !p.switched &&
+		was.Overloaded == p.vertex.db.Overloaded && len(was.Adjacencies) == len(p.vertex.db.Adjacencies)
 	old := ls.vertices[id].out
 	ls.vertices[id] = p.vertex
 	touched := ls.mirror(id, old)
@@ -169,7 +176,7 @@ func (ls *linkState) remove(node string) change {
 		return change{}
 	}
 	old := ls.vertices[id].out
-	ls.vertices[id] = vertex{}
+	ls.vertices[id], ls.counted = vertex{}, false
 	ls.pending.heads = append(ls.pending.heads, ls.mirror(id, old)...)
 	ls.graph[id] = arcs{}
 	ls.change(id)
@@ -181,8 +188,18 @@ func (ls *linkState) remove(node string) change {
 }
 
 // compareAdjacencies orders the adjacencies of a node by what identifies them.
-func compareAdjacencies(a, b *lsdb.Adjacency) int {
-	return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.IfName, b.IfName), strings.Compare(a.OtherIfName, b.OtherIfName))
+func compareAdjacencies(a, b *lsdb.Adjacency) int { return identify(a).compare(identify(b)) }
+
+// identity is what tells the adjacencies of a node apart.
+type identity struct{ node, ifName, otherIfName string }
+
+func identify(a *lsdb.Adjacency) identity { return identity{a.Node, a.IfName, a.OtherIfName} }
+
+func (i identity) compare(j identity) int {
+	if order := strings.Compare(i.node, j.node); order != 0 {
+		return order
+	}
+	return cmp.Or(strings.Compare(i.ifName, j.ifName), strings.Compare(i.otherIfName, j.otherIfName))
 }
 
 // indexAdjacencies finds the adjacencies in db that make sense. Of repeated ones the first counts.
@@ -200,9 +217,9 @@ func indexAdjacencies(db lsdb.AdjacencyDatabase) (index []int32, ignored int) {
 	return index, len(db.Adjacencies) - len(index)
 }
 
-// find returns the position of the adjacency in db that a stands for.
-func (v *vertex) find(a *lsdb.Adjacency) (at int32, ok bool) {
-	i, ok := slices.BinarySearchFunc(v.index, a, func(at int32, a *lsdb.Adjacency) int { return compareAdjacencies(&v.db.Adjacencies[at], a) })
+// find returns the position in db of an adjacency.
+func (v *vertex) find(a identity) (at int32, ok bool) {
+	i, ok := slices.BinarySearchFunc(v.index, a, func(at int32, a identity) int { return identify(&v.db.Adjacencies[at]).compare(a) })
 	if !ok {
 		return 0, false
 	}
@@ -218,7 +235,7 @@ func (ls *linkState) match(v *vertex) []edge {
 		if !ok {
 			continue
 		}
-		back, ok := ls.vertices[peer].find(&lsdb.Adjacency{Node: v.db.Node, IfName: a.OtherIfName, OtherIfName: a.IfName})
+		back, ok := ls.vertices[peer].find(identity{v.db.Node, a.OtherIfName, a.IfName})
 		if !ok {
 			continue
 		}
@@ -298,6 +315,7 @@ func compareEdges(old, now *vertex) (c change) {
 		}
 		was := before[0]
 		before = before[1:]
+		c.switched = c.switched || e.up != was.up
 		switch {
 		case e.up && (!was.up || e.metric < was.metric):
 			c.better = append(c.better, e.to)
@@ -335,6 +353,9 @@ func (ls *linkState) databases() []lsdb.AdjacencyDatabase {
 // adjacencyCounts returns how many links there are, and how many adjacencies of nodes reachable from me form none
 // although their node has others that do.
 func (ls *linkState) adjacencyCounts() (complete, partial int) {
+	if ls.counted {
+		return ls.complete, ls.partial
+	}
 	t := ls.mine()
 	for id := range ls.vertices {
 		v := &ls.vertices[id]
@@ -343,5 +364,6 @@ func (ls *linkState) adjacencyCounts() (complete, partial int) {
 			partial += len(v.db.Adjacencies) - len(v.out)
 		}
 	}
-	return complete / 2, partial
+	ls.counted, ls.complete, ls.partial = true, complete/2, partial
+	return ls.complete, ls.partial
 }

@@ -177,7 +177,7 @@ func worseOf(old, db lsdb.AdjacencyDatabase) lsdb.AdjacencyDatabase {
 	all := db.Adjacencies
 	db.Adjacencies = nil
 	for _, a := range all {
-		if i, ok := had.find(&a); ok {
+		if i, ok := had.find(identify(&a)); ok {
 			was := &old.Adjacencies[i]
 			a.Metric, a.Overloaded, a.OnlyUsedByOther = max(a.Metric, was.Metric), a.Overloaded || was.Overloaded, a.OnlyUsedByOther || was.OnlyUsedByOther
 			db.Adjacencies = append(db.Adjacencies, a)
@@ -200,7 +200,7 @@ func (ls *linkState) connects(p *proposal) bool {
 	}
 	for _, i := range p.vertex.index {
 		a := &p.vertex.db.Adjacencies[i]
-		if _, had := old.find(a); !had {
+		if _, had := old.find(identify(a)); !had {
 			if to, there := ls.ids[a.Node]; !known || !there || !reached(to) {
 				return true
 			}
@@ -222,38 +222,37 @@ func (ls *linkState) ends(p *proposal, others []int32) []string {
 // turns are the steps of a wave that come before this node's, and before the last node's.
 type turns struct{ mine, last int }
 
-// turns returns this node's turn in a wave that is counted from the nearest of the given nodes: over how many links at most
-// shortest paths lead from there to this node, or with inwards how many links they go on from this node at most. (Distances
-// are the same in both directions.)
+// turns returns this node's turn in a wave that is counted, for each node, from the nearest of the given ones: over how many
+// links at most shortest paths lead from there to this node, or with inwards how many links they go on from this node at most.
+// (Distances are the same in both directions, and all nodes on a shortest path from the nearest have the same nearest.)
 func (ls *linkState) turns(from []string, inwards bool) (t turns) {
 	me, known := ls.ids[ls.me]
 	if !known {
 		return t
 	}
-	nearest := uint64(unreached)
-	for _, node := range from {
-		root := ls.ids[node]
-		dist, order := ls.settle(root)
-		ls.spfRuns++
-		steps := ls.steps(root, dist, order, inwards)
-		t.last = max(t.last, int(slices.Max(steps)))
-		if dist[me] < nearest {
-			nearest, t.mine = dist[me], int(steps[me])
-		}
+	roots := make([]int32, len(from))
+	for i, node := range from {
+		roots[i] = ls.ids[node]
 	}
-	return t
+	dist, order := ls.settle(roots...)
+	ls.spfRuns++
+	steps := ls.steps(roots, dist, order, inwards)
+	return turns{mine: int(steps[me]), last: int(slices.Max(steps))}
 }
 
-// settle returns how far all nodes are from root, with the rules of spf, and those that are reached, the nearest first. Both
-// are good until the next call.
-func (ls *linkState) settle(root int32) (dist []uint64, order []int32) {
+// settle returns how far all nodes are from the nearest of roots, with the rules of spf, and those that are reached, the
+// nearest first. Both are good until the next call.
+func (ls *linkState) settle(roots ...int32) (dist []uint64, order []int32) {
 	s := &ls.scratch
 	dist, order = slices.Grow(s.dist[:0], len(ls.vertices))[:len(ls.vertices)], s.order[:0]
 	for i := range dist {
 		dist[i] = unreached
 	}
-	dist[root] = 0
-	queue := push(ls.heap[:0], heapItem{0, root})
+	queue := ls.heap[:0]
+	for _, root := range roots {
+		dist[root] = 0
+		queue = push(queue, heapItem{0, root})
+	}
 	for len(queue) > 0 {
 		var top heapItem
 		queue, top = pop(queue)
@@ -261,7 +260,7 @@ func (ls *linkState) settle(root int32) (dist []uint64, order []int32) {
 			continue
 		}
 		order = append(order, top.node)
-		if ls.graph[top.node].closed && top.node != root {
+		if ls.graph[top.node].closed && top.dist > 0 { // not a root
 			continue
 		}
 		for _, a := range ls.graph[top.node].out {
@@ -275,9 +274,9 @@ func (ls *linkState) settle(root int32) (dist []uint64, order []int32) {
 	return dist, order
 }
 
-// steps returns the length in links of the longest of the shortest paths from root to each node, or with inwards of those
+// steps returns the length in links of the longest of the shortest paths from roots to each node, or with inwards of those
 // that go on from there. The nearest node comes first in order. The result is good until the next call.
-func (ls *linkState) steps(root int32, dist []uint64, order []int32, inwards bool) []int32 {
+func (ls *linkState) steps(roots []int32, dist []uint64, order []int32, inwards bool) []int32 {
 	steps := slices.Grow(ls.scratch.steps[:0], len(dist))[:len(dist)]
 	clear(steps)
 	ls.scratch.steps = steps
@@ -286,7 +285,7 @@ func (ls *linkState) steps(root int32, dist []uint64, order []int32, inwards boo
 		if inwards {
 			u = order[len(order)-1-i]
 		}
-		if ls.graph[u].closed && u != root {
+		if ls.graph[u].closed && !slices.Contains(roots, u) {
 			continue
 		}
 		for _, a := range ls.graph[u].out {

@@ -249,6 +249,7 @@ func TestRepairsEqualAnew(t *testing.T) {
 				}
 			}
 			w.check(t, c, table, cfg.BestRouteSelection)
+			checkCounts(t, c)
 			if rapid.IntRange(0, 2).Draw(t, "protect") > 0 {
 				checkAlternates(t, c, table, now)
 			} else if c.protecting() {
@@ -258,6 +259,24 @@ func TestRepairsEqualAnew(t *testing.T) {
 	})
 	if repaired < scratched {
 		t.Errorf("%d trees were repaired, %d computed anew", repaired, scratched)
+	}
+}
+
+// checkCounts compares what is counted as it changes with a recount.
+func checkCounts(t *rapid.T, c *core) {
+	for area, ls := range c.areas {
+		complete, partial := ls.adjacencyCounts()
+		ls.counted = false
+		if wantComplete, wantPartial := ls.adjacencyCounts(); complete != wantComplete || partial != wantPartial {
+			t.Fatalf("area %s: counted %d links and %d partial adjacencies, there are %d and %d", area, complete, partial, wantComplete, wantPartial)
+		}
+	}
+	var want [protections]int64
+	for rec := range c.routed {
+		want[rec.protection]++
+	}
+	if got := c.coverage; !slices.Equal(got[notComputed+1:], want[notComputed+1:]) {
+		t.Fatalf("counted alternates %v, there are %v", got, want)
 	}
 }
 

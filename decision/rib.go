@@ -134,7 +134,7 @@ func (c *core) update(s *solver, rec *record, hold bool, d delta) {
 		if !was.exists() || !sameAddresses(was, &now) {
 			rec.backup = nil
 		}
-		rec.protection = notComputed
+		c.cover(rec, notComputed)
 		c.replace(rec, now)
 		d.update[rec.prefix] = c.route(rec)
 	}
@@ -155,7 +155,8 @@ func (c *core) replace(rec *record, p path) {
 func (c *core) drop(rec *record, d delta) {
 	if rec.exists() {
 		c.replace(rec, path{})
-		rec.backup, rec.protection = nil, notComputed
+		rec.backup = nil
+		c.cover(rec, notComputed)
 		d.delete[rec.prefix] = rec.whyDeleted()
 	}
 	c.tidy(rec)

@@ -50,29 +50,30 @@ func encodePolicy(p RibPolicy, now time.Time) ([]byte, error) {
 	return json.Marshal(storedPolicy{now.UnixMilli(), p.TTL.Milliseconds(), p.Statements})
 }
 
-// decodePolicy returns a stored policy with what is left of its time at now; nil if nothing is. A clock that was set back
-// does not make it last longer than it was to last.
-func decodePolicy(value []byte, now time.Time) (*ribPolicy, error) {
+// decodePolicy returns a stored policy with what is left of its time at now; nil if nothing is. ahead is true if it was set in
+// the future: the clock was set back since, and nobody knows how much of the time is over. Then it has all of it.
+func decodePolicy(value []byte, now time.Time) (p *ribPolicy, ahead bool, err error) {
 	var s storedPolicy
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("there is something behind the policy")
+		return nil, false, errors.New("there is something behind the policy")
 	}
 	const most = 1<<31 - 1 // of seconds in Open/R's RibPolicy
 	if s.TTLMillis <= 0 || s.TTLMillis > most*1000 {
-		return nil, fmt.Errorf("TTLMillis is %d: want 1 to %d", s.TTLMillis, most*1000)
+		return nil, false, fmt.Errorf("TTLMillis is %d: want 1 to %d", s.TTLMillis, most*1000)
 	}
 	ttl := time.Duration(s.TTLMillis) * time.Millisecond
-	left := min(ttl, ttl-now.Sub(time.UnixMilli(s.SetUnixMillis)))
-	p, err := newRibPolicy(RibPolicy{Statements: s.Statements, TTL: max(left, 1)}, now)
+	age := now.Sub(time.UnixMilli(s.SetUnixMillis))
+	left := ttl - max(age, 0)
+	p, err = newRibPolicy(RibPolicy{Statements: s.Statements, TTL: max(left, 1)}, now)
 	if err != nil || left <= 0 {
-		return nil, err
+		return nil, false, err
 	}
-	return p, nil
+	return p, age < 0, nil
 }
 
 // restorePolicy puts the stored policy in force, if there is one whose time is not over. One that is bad is kept under
@@ -85,7 +86,7 @@ func (d *Decision) restorePolicy(now time.Time) {
 	if !ok {
 		return
 	}
-	p, err := decodePolicy(value, now)
+	p, ahead, err := decodePolicy(value, now)
 	switch {
 	case err != nil:
 		d.Counters.Sum(counterPolicyBadStored, 1)
@@ -97,6 +98,9 @@ func (d *Decision) restorePolicy(now time.Time) {
 	default:
 		d.core.setPolicy(p, "RIB_POLICY_UPDATE", now)
 		d.Log.Info("the stored RibPolicy is in force again", zap.Duration("for", p.ends.Sub(now)), zap.Int("statements", len(p.Statements)))
+		if ahead { // so that its time runs from here on, however often the agent restarts before the clock is where it was
+			_ = d.keepPolicy(&p.RibPolicy, now) // a failure is logged and counted there
+		}
 		return
 	}
 	if err := d.Store.Erase(policyKey); err != nil {

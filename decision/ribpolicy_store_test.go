@@ -195,6 +195,31 @@ func TestPolicyThatCannotBeStored(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: a policy of the future has all of its time once, not anew with each restart.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		value, err := encodePolicy(RibPolicy{TTL: 10 * time.Second, Statements: []RibStatement{{Prefixes: to(p4), SetWeight: &RibWeight{Default: 2}}}}, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := &fakeStore{keys: map[string][]byte{policyKey: value}}
+		for i := range 4 {
+			s, end := life(t, store, true)
+			got, err := s.RibPolicy(t.Context())
+			if want := 10*time.Second - time.Duration(i)*3*time.Second; err != nil || got.TTL != want {
+				t.Errorf("start %d: %v left, want %v; %v", i, got.TTL, want, err)
+			}
+			time.Sleep(3 * time.Second)
+			end()
+		}
+		s, end := life(t, store, true)
+		defer end()
+		if _, err := s.RibPolicy(t.Context()); !errors.Is(err, ErrNoRibPolicy) {
+			t.Errorf("in force for ever: %v", err)
+		}
+	})
+}
+
 // TestStoredPolicyRoundTrip: what is stored is read as it was, with what is left of its time, whatever the clock did.
 func TestStoredPolicyRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -215,12 +240,12 @@ func TestStoredPolicyRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		later := epoch.Add(time.Duration(rapid.Int64Range(-100_000, 1<<31).Draw(t, "later")) * time.Second)
-		got, err := decodePolicy(value, later)
+		got, ahead, err := decodePolicy(value, later)
 		left := min(p.TTL, p.TTL-later.Sub(epoch))
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case left <= 0 && got != nil, left > 0 && got == nil:
+		case left <= 0 && got != nil, left > 0 && got == nil, ahead != later.Before(epoch):
 			t.Fatalf("%v left: %v", left, got)
 		case got != nil && (got.ends.Sub(later) != left || !reflect.DeepEqual(got.Statements, p.Statements)):
 			t.Fatalf("%v left\n%+v, want\n%+v", got.ends.Sub(later), got.Statements, p.Statements)
@@ -237,7 +262,7 @@ func FuzzStoredPolicy(f *testing.F) {
 	f.Add(value)
 	f.Add([]byte(`{"TTLMillis":1,"SetUnixMillis":-9223372036854775808,"Statements":[{"Prefixes":["::/0",""],"SetWeight":{"Default":1}}]}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		p, err := decodePolicy(value, epoch)
+		p, _, err := decodePolicy(value, epoch)
 		if err != nil || p == nil {
 			return
 		}
@@ -248,7 +273,7 @@ func FuzzStoredPolicy(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q, err := decodePolicy(again, epoch); err != nil || p.ends.Sub(epoch) >= time.Millisecond && q == nil {
+		if q, _, err := decodePolicy(again, epoch); err != nil || p.ends.Sub(epoch) >= time.Millisecond && q == nil {
 			t.Errorf("stored again as %s: %v %v", again, q, err)
 		}
 	})

@@ -315,3 +315,12 @@ func TestRibPolicyBeforeTheFirstRoutes(t *testing.T) {
 		}
 	})
 }
+
+// TestSharesAreInOrder: two next hops that differ in their weights only by the area are in the order of msg.NextHop.Compare.
+func TestSharesAreInOrder(t *testing.T) {
+	hops := []msg.NextHop{{IfName: "e", Neighbor: "n", Area: "A"}, {IfName: "e", Neighbor: "n", Area: "B"}}
+	got := (&RibWeight{Areas: map[string]int32{"A": 9, "B": 1}}).share(hops)
+	if !slices.IsSortedFunc(got, msg.NextHop.Compare) || got[0].Area != "B" || hops[0].Weight != 0 {
+		t.Errorf("%+v", got)
+	}
+}

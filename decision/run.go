@@ -194,7 +194,7 @@ func (d *Decision) protect() {
 	d.flush()
 	d.Counters.Avg(counterLFAMillis, l.spent.Milliseconds())
 	l.spent = 0
-	for kind, n := range d.core.coverage() {
+	for kind, n := range d.core.coverage {
 		if name := lfaGauges[kind]; name != "" {
 			d.Counters.Set(name, n)
 		}
@@ -214,7 +214,7 @@ func (d *Decision) build() {
 		end = time.Now()
 		d.Counters.Avg(counterPolicyMillis, end.Sub(built).Milliseconds())
 	}
-	d.debounce.ran(end)
+	d.debounce.ran(start, end)
 	if u.PerfEvents != nil {
 		u.PerfEvents = d.core.stamp(u.PerfEvents, "ROUTE_UPDATE", end)
 	}
@@ -256,6 +256,14 @@ func (d *Decision) flush() int64 {
 }
 
 func (d *Decision) gauges() {
+	d.Counters.Set(counterPrefixes, int64(d.core.prefixes.advertised))
+	same := len(d.core.areas) > 0
+	for _, ls := range d.core.areas {
+		same = same && ls.counted
+	}
+	if same {
+		return
+	}
 	var complete, partial, nodes int
 	known := make([]bool, len(d.core.names.list))
 	known[d.core.names.ids[d.core.me]] = true
@@ -274,5 +282,4 @@ func (d *Decision) gauges() {
 	d.Counters.Set(counterCompleteAdj, int64(complete))
 	d.Counters.Set(counterPartialAdj, int64(partial))
 	d.Counters.Set(counterNodes, int64(nodes))
-	d.Counters.Set(counterPrefixes, int64(d.core.prefixes.advertised))
 }

@@ -211,7 +211,7 @@ func TestLinkStateUpdate(t *testing.T) {
 		{"order", nil, func(db *lsdb.AdjacencyDatabase) { slices.Reverse(db.Adjacencies) }, change{}},
 		{"metric", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, change{topology: true, eased: both[:1]}},
 		{"metric below the other side's", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 9 }, change{}},
-		{"link drained", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, eased: both[:1]}},
+		{"link drained", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, change{topology: true, eased: both[:1], switched: true}},
 		{"only used by the other, which is me", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].OnlyUsedByOther = true }, change{}},
 		{"link gone", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies = db.Adjacencies[:1] }, change{topology: true, worse: true, gone: true}},
 		{"half a link more", nil, func(db *lsdb.AdjacencyDatabase) {
@@ -221,7 +221,7 @@ func TestLinkStateUpdate(t *testing.T) {
 		{"node soft-drained", nil, func(db *lsdb.AdjacencyDatabase) { db.MetricIncrement = 5 }, change{topology: true, eased: both, node: true}},
 		{"metric lower on both sides", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 3 }, change{}},
 		{"next hop", nil, func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].NextHopV6 = v6("x", 0) }, change{attributes: true}},
-		{"link no longer drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, nil, change{topology: true, better: both[:1]}},
+		{"link no longer drained", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Overloaded = true }, nil, change{topology: true, better: both[:1], switched: true}},
 		{"node no longer drained", drained, nil, change{topology: true, better: both, node: true}},
 		{"node drained, and a metric lower again", func(db *lsdb.AdjacencyDatabase) { db.Adjacencies[0].Metric = 11 }, drained,
 			change{topology: true, eased: both, better: both[:1], node: true}},

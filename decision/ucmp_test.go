@@ -137,6 +137,10 @@ func TestPrefixWeights(t *testing.T) {
 	b.advertise("A", "4", p2, weight(10))
 	b.advertise("A", "5", p2, weight(30))
 	want("one of them behind both", "to-2-0*1 to-3-0*7")
+	b.advertise("A", "2", p2, weight(10))
+	b.advertise("A", "3", p2, weight(30))
+	want("those behind the nearest do not count", "to-2-0*1 to-3-0*3")
+	b.withdraw("A", "3", p2)
 	b.advertise("A", "2", p2, weight(5)) // nearer
 	want("the nearest alone counts", "to-2-0*0")
 	b.withdraw("A", "2", p2)

@@ -283,6 +283,9 @@ func (t *table) next(now time.Time, limit int) (b batch) {
 		if !t.can.Backup {
 			r.Backup = nil
 		}
+		if b.update == nil {
+			b.update = make([]msg.Route, 0, min(limit, len(t.first)+len(t.second)+1)) // what is left, and this one
+		}
 		b.update = append(b.update, r)
 	}
 	take(&t.first, firstTry, share, update)

@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,8 @@ type giver string
 const (
 	thisNode    giver = ""          // own keys: without any limit
 	localClient giver = "localhost" // without limits of its own
+
+	linkGiver = "link." // the name of an interface follows
 )
 
 // giverOf returns who is at an address; sender is the name it gives itself, for addresses that are none.
@@ -35,7 +38,7 @@ func giverOf(address, sender string) giver {
 	case addr.Unmap().IsLoopback():
 		return localClient
 	case addr.Zone() != "":
-		return giver("link." + addr.Zone())
+		return giver(linkGiver + addr.Zone())
 	}
 	bits := 64
 	if addr = addr.Unmap(); addr.Is4() {
@@ -51,6 +54,7 @@ type account struct {
 	keys  int
 	bytes int64
 	notice
+	blamed, damped notice // other things to be told of it
 }
 
 // accounts are those of one node, over all areas.
@@ -95,6 +99,9 @@ func (x *accounts) of(g giver) int32 {
 	x.list, x.number[g] = append(x.list, account{giver: g}), n
 	return n
 }
+
+// isLink reports whether the account is that of a link: a neighbour's.
+func (x *accounts) isLink(n int32) bool { return strings.HasPrefix(string(x.list[n].giver), linkGiver) }
 
 // add puts a key of so many bytes, or with a negative count takes one off, the account with this number.
 func (x *accounts) add(n int32, keys int, bytes int64) {
@@ -144,10 +151,10 @@ func (o *notice) due(now time.Time, n int) (count int, ok bool) {
 	return count, true
 }
 
-// refusal is what of a set was refused because of a limit.
+// refusal is what of a set was refused.
 type refusal struct {
 	count           int
-	limit           string // that stood in the way of the first
+	limit           string // that stood in the way of the first, or what is wrong with it
 	key, originator string // the first
 }
 
@@ -167,6 +174,21 @@ func (x *accounts) complain(now time.Time, log *zap.Logger, counters *monitor.Co
 		log.Warn("keys refused: the store, or what it takes from one link, is full; find out why so much is advertised, or raise the limit in kvstore_limits",
 			zap.String("limit", r.limit), zap.String("from", string(a.giver)), zap.String("sender", sender), zap.String("area", area),
 			zap.Int("refused", count), zap.Int("has", a.keys), zap.Int("keys", x.keys), zap.Int64("bytes", x.bytes),
-			zap.String("firstKey", r.key), zap.String("originator", r.originator))
+			zap.String("firstKey", shorten(r.key)), zap.String("originator", shorten(r.originator)))
 	}
 }
+
+// blame counts values that no store would accept, and tells the operator who sends them.
+func (x *accounts) blame(now time.Time, log *zap.Logger, counters *monitor.Counters, n int32, area, sender string, r refusal) {
+	a := &x.list[n]
+	counters.Sum(cntRejectedKeyVals, int64(r.count))
+	counters.Sum(cntRejectedFrom+string(a.giver), int64(r.count))
+	if count, ok := a.blamed.due(now, r.count); ok {
+		log.Warn("values refused that no store passes on; find out who makes them",
+			zap.String("cause", r.limit), zap.String("from", string(a.giver)), zap.String("sender", sender), zap.String("area", area),
+			zap.Int("refused", count), zap.String("firstKey", shorten(r.key)), zap.String("originator", shorten(r.originator)))
+	}
+}
+
+// shorten bounds what a neighbour can put into the log.
+func shorten(s string) string { return s[:min(len(s), 100)] }

@@ -59,6 +59,9 @@ func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
 	a.table.by = a.c.accounts.of(from.giver)
 	r := a.table.mergeList(now, vals, from.sender, held)
 	a.countMerge(n, r)
+	if r.invalid.count > 0 {
+		a.c.accounts.blame(now, a.c.log, a.c.counters, a.table.by, a.id, from.sender, r.invalid)
+	}
 	if r.refused.count > 0 {
 		a.c.accounts.complain(now, a.c.log, a.c.counters, a.table.by, a.id, from.sender, r.refused)
 		if p := a.peers[from.sender]; p != nil {
@@ -72,8 +75,9 @@ func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
 	for i := range r.updated {
 		if key, v := r.updated[i].key, &r.updated[i].value; a.own.defend(now, key, *v) {
 			a.c.counters.Count(cntDefended)
-			a.c.log.Info("taking own key back", zap.String("area", a.id), zap.String("key", key),
-				zap.String("from", v.Originator), zap.Int64("version", v.Version))
+			a.c.counters.Count(cntDefendedFrom + string(from.giver))
+			a.c.log.Info("taking own key back", zap.String("area", a.id), zap.String("key", key), zap.String("originator", v.Originator),
+				zap.Int64("version", v.Version), zap.String("sender", from.sender), zap.String("from", string(from.giver)))
 		}
 	}
 	if from.local {
@@ -96,9 +100,6 @@ func (a *area) countMerge(received int, r mergeResult) {
 		n.Count(cntRedundantPubs)
 	} else {
 		n.Count(cntNumUpdates)
-	}
-	if r.invalid > 0 {
-		n.Sum(cntRejectedKeyVals, int64(r.invalid))
 	}
 }
 

@@ -21,7 +21,6 @@ type heat struct {
 	until  time.Time // when counting begins anew
 	floods map[string]int
 	parked map[string]bool // keys that wait until then; as pending.keys
-	notice
 }
 
 // filter notes that keys are to be flooded, and returns those that may be now, and one of the others if there are any.
@@ -63,7 +62,8 @@ func (a *area) damp(now time.Time, updated []change, from origin) {
 	if hot != nil {
 		n := len(updated) - len(cool)
 		a.c.counters.Sum(cntDamped, int64(n))
-		if count, ok := a.heat.due(now, n); ok {
+		a.c.counters.Sum(cntDampedFrom+string(from.giver), int64(n))
+		if count, ok := a.c.accounts.list[a.c.accounts.of(from.giver)].damped.due(now, n); ok {
 			a.c.log.Warn("a key changes too often: only its latest state is passed on, once a second", zap.String("area", a.id), zap.String("key", hot.key),
 				zap.String("originator", hot.value.Originator), zap.String("sender", from.sender), zap.String("from", string(from.giver)), zap.Int("changes", count))
 		}

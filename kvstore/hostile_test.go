@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"openr/config"
 	"openr/lsdb"
 )
@@ -40,6 +43,8 @@ func TestExhaustedTTLVersionCostsAVersion(t *testing.T) {
 		b := newBench(t, config.KvStore{})
 		b.persist("k", "mine")
 		b.sleep(time.Second)
+		stored := b.areas["0"].table.entries["k"].item
+		stored.value.TTLVersion = maxVersion - 1 // it took two million steps to get there
 		b.receive("twin", "k", got)
 		b.expect("k", 2, "me", "mine", 0)
 		b.sleep(80 * time.Second)
@@ -168,6 +173,79 @@ func TestCheckLimits(t *testing.T) {
 	} {
 		if err := CheckLimits(tt.key, make([]byte, tt.data)); (err == nil) != tt.ok {
 			t.Errorf("%d bytes of key, %d of data: %v", len(tt.key), tt.data, err)
+		}
+	}
+}
+
+// Whatever a neighbour says first, the owner of a key can say something later.
+func TestNobodyHasTheLastWord(t *testing.T) {
+	for _, version := range []int64{1, maxAhead, maxFirstVersion, maxFirstVersion + 1, maxVersion} {
+		b := newBench(t, config.KvStore{})
+		b.receive("p", "k", val(version, "p", "theirs")) // before the owner has started
+		b.persist("k", "mine")
+		b.sleep(time.Second)
+		b.receive("p", "k", val(maxVersion, "zzz", "zzz"))
+		b.sleep(time.Minute)
+		if v := b.stored("k"); v.Originator != "me" || v.Version > maxFirstVersion+2 {
+			t.Errorf("after %d the store has %+v", version, v)
+		}
+	}
+}
+
+// What comes over a link and is no store's word is refused, counted and blamed on the link; a client of this machine may
+// do as it likes.
+func TestFoulValues(t *testing.T) {
+	for _, tt := range []struct {
+		key   string
+		value lsdb.Value
+		cause string
+	}{
+		{"adj:a", val(1, "a", "1"), ""},
+		{"adj:a:b", val(1, "a", "1"), ""},
+		{"adj:a", val(1, "b", "1"), "not the originator's key"},
+		{"adj:ab", val(1, "a", "1"), "not the originator's key"},
+		{"adj:", val(1, "", "1"), ""},
+		{"prefix:a:[::/0]", val(1, "a", "1"), ""},
+		{"prefix:a", val(1, "a", "1"), ""},
+		{"prefix:b:[::/0]", val(1, "a", "1"), "not the originator's key"},
+		{"other:b", val(1, "a", "1"), ""},
+		{"k", withTTL(val(1, "a", "1"), 1, 0), "about to expire"},
+		{"k", withTTL(val(1, "a", "1"), 399, 0), "about to expire"},
+		{"k", withTTL(val(1, "a", "1"), 498, 0), ""},
+		{"k", withTTL(val(1, "a", "1"), lsdb.TTLInfinite, 0), ""},
+		{"k", withTTL(val(1, "a", "1"), 0, 0), "TTL is not positive"},
+		{"k", val(0, "a", "1"), "version is not positive"},
+		{"k", val(maxVersion+1, "a", "1"), "too long, or its version is"},
+		{"k", val(maxVersion, "a", "1"), "version leaves none for its owner"},
+	} {
+		b := newBench(t, config.KvStore{})
+		log, lines := observer.New(zap.WarnLevel)
+		b.log = zap.New(log)
+		for range 3 {
+			if _, err := b.set(b.now, "0", KeySet{KeyVals: one(tt.key, tt.value), giver: "link.eth0", NodeIDs: []string{"p"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, stored := b.areas["0"].table.get(tt.key)
+		if stored != (tt.cause == "") {
+			t.Errorf("%s %+v: stored %v", tt.key, tt.value, stored)
+		}
+		if tt.cause == "" {
+			continue
+		}
+		if n := b.count("kvstore.rejected_key_vals.link.eth0.sum"); n != 3 {
+			t.Errorf("%s: counted %d", tt.key, n)
+		}
+		if all := lines.All(); len(all) != 1 || all[0].ContextMap()["cause"] != tt.cause || all[0].ContextMap()["from"] != "link.eth0" {
+			t.Errorf("%s: logged %+v, want one line with %q", tt.key, all, tt.cause)
+		}
+		if tt.value.TTL > 0 && tt.value.Version == 1 {
+			if _, err := b.set(b.now, "0", KeySet{KeyVals: one(tt.key, tt.value), giver: localClient}); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := b.areas["0"].table.get(tt.key); !ok {
+				t.Errorf("%s: refused from this machine", tt.key)
+			}
 		}
 	}
 }

@@ -16,6 +16,10 @@ const (
 	maxOriginatorLen = 1 << 10  // bytes
 	maxDataLen       = 12 << 20 // bytes; a value must fit into one message
 	maxVersion       = 1 << 62  // of versions and TTL versions; one more does not overflow
+	// The one who has a key is to be able to take it back, so nobody may use up the versions above: a new key begins well
+	// below the highest version, and a later version or TTL version is no more than this ahead of the one before.
+	maxFirstVersion = maxVersion / 2
+	maxAhead        = 1 << 41 // more than the milliseconds since 1970, which some take for versions
 )
 
 // verdict is what the merge rule decides about one received value.
@@ -34,7 +38,7 @@ const (
 // Whatever the order in which stores see the same values, they end up with the same version, originator, data and
 // TTL version: the rule takes the maximum of these in this order.
 func mergeValue(mine *lsdb.Value, key string, got lsdb.Value, sender string) (verdict, NoMergeReason) {
-	if !withinLimits(key, got) {
+	if !withinLimits(key, got) || outrunsAll(mine, got) {
 		return keep, ReasonUnknown
 	}
 	if got.TTL != lsdb.TTLInfinite && got.TTL <= 0 {
@@ -94,11 +98,57 @@ func withinLimits(key string, v lsdb.Value) bool {
 		v.Version <= maxVersion && v.TTLVersion <= maxVersion
 }
 
+// outrunsAll reports whether a value is so far ahead of mine, nil if there is none, that it can only be meant to be the last
+// word.
+func outrunsAll(mine *lsdb.Value, got lsdb.Value) bool {
+	switch {
+	case mine == nil:
+		return got.Version > maxFirstVersion
+	case got.Version == mine.Version:
+		return got.TTLVersion > max(mine.TTLVersion, 0)+maxAhead
+	}
+	return got.Version > mine.Version+maxAhead
+}
+
+// faultOf says what is wrong with a value that no store would accept.
+func faultOf(mine *lsdb.Value, key string, v *lsdb.Value) string {
+	switch {
+	case !withinLimits(key, *v):
+		return "too long, or its version is"
+	case v.TTL != lsdb.TTLInfinite && v.TTL <= 0:
+		return "TTL is not positive"
+	case v.Version <= 0:
+		return "version is not positive"
+	case outrunsAll(mine, *v):
+		return "version leaves none for its owner"
+	}
+	return "unknown"
+}
+
+// shortestPassedOn is below the least lifetime of what a neighbour passes on, which leaves out what is aboutToExpire.
+const shortestPassedOn = aboutToExpire * 4 / 5
+
+// foul returns why a value that has come over a link is none that a store passes on, or "": it is about to expire, or has the
+// adjacencies or prefixes of a node in the name of another.
+func foul(key string, v *lsdb.Value) string {
+	if v.TTL > 0 && v.TTL < shortestPassedOn.Milliseconds() {
+		return "about to expire"
+	}
+	for _, kind := range []string{lsdb.AdjPrefix, lsdb.PrefixPrefix} {
+		if of, ok := strings.CutPrefix(key, kind); ok {
+			if after, own := strings.CutPrefix(of, v.Originator); !own || after != "" && after[0] != ':' {
+				return "not the originator's key"
+			}
+		}
+	}
+	return ""
+}
+
 // mergeResult is what merging a set of values into a table did.
 type mergeResult struct {
 	updated []change                 // the values exactly as they were received
 	reasons map[string]NoMergeReason // why the others did not
-	invalid int                      // how many of those no store would accept
+	invalid refusal                  // what of those no store would accept
 	resync  bool                     // one of them calls for a full synchronization with the sender
 	refused refusal                  // what there was no room for
 }

@@ -73,6 +73,7 @@ func (r *rates) take(now time.Time, g giver, sender string, n int) (wait time.Du
 	wait = b.owe(now, n)
 	if wait > 0 {
 		r.counters.Count(cntRateHeld)
+		r.counters.Count(cntRateHeldFrom + string(g))
 	}
 	if ok = wait <= maxHold; !ok {
 		b.tokens += float64(n)

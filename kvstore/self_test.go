@@ -223,7 +223,10 @@ func TestDefence(t *testing.T) {
 		{"higher TTL version", withTTL(val(3, "me", "mine"), 1, 6), 3, 7},
 		{"higher TTL version without data", withTTL(val(3, "me", "-"), 1, 6), 3, 7},
 		{"short TTL", withTTL(val(5, "a", "theirs"), 1, 6), 6, 0},
-		{"the last version", val(maxVersion, "a", "theirs"), maxVersion, 0},
+		{"much higher version", val(3+maxAhead, "a", "theirs"), 4 + maxAhead, 0},
+		{"a version too high to follow", val(4+maxAhead, "a", "theirs"), 3, 0},
+		{"the last version", val(maxVersion, "a", "theirs"), 3, 0},
+		{"the last TTL version", withTTL(val(3, "me", "-"), 1, maxVersion), 3, 0},
 	} {
 		for _, sender := range []string{"", "p"} {
 			t.Run(tt.name+" from "+sender, func(t *testing.T) {

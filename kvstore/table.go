@@ -81,6 +81,7 @@ func (t *table) mergeList(now time.Time, received []change, sender string, held 
 	}
 	r := mergeResult{updated: received[:0], reasons: map[string]NoMergeReason{}}
 	*t.changes++
+	overLink := t.accounts.isLink(t.by)
 	for i := range received {
 		key, got := received[i].key, received[i].value
 		e := t.entries[key]
@@ -89,6 +90,13 @@ func (t *table) mergeList(now time.Time, received []change, sender string, held 
 			mine = &e.value
 		}
 		v, reason := mergeValue(mine, key, got, sender)
+		if overLink {
+			if why := foul(key, &got); why != "" {
+				r.reasons[key] = ReasonUnknown
+				r.invalid.add(why, &received[i])
+				continue
+			}
+		}
 		var next *item
 		switch v {
 		case takeAll:
@@ -111,7 +119,7 @@ func (t *table) mergeList(now time.Time, received []change, sender string, held 
 			r.resync = r.resync || v == resyncNeeded
 			r.reasons[key] = reason
 			if reason == ReasonUnknown || reason == ReasonInvalidTTL || got.Version <= 0 {
-				r.invalid++
+				r.invalid.add(faultOf(mine, key, &got), &received[i])
 			}
 			continue
 		}

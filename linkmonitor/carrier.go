@@ -18,6 +18,7 @@ import (
 const (
 	watchInterval = 20 * time.Millisecond
 	watchTime     = 1100 * time.Millisecond // the kernel's second, and some more
+	watchHeard    = 300 * time.Millisecond  // after signs from other nodes: what fails together is told within that
 	watchSlow     = 16                      // for each so many links the interval grows by watchInterval
 )
 
@@ -29,6 +30,13 @@ type linkWatch struct {
 
 // start watches for watchTime from now.
 func (w *linkWatch) start(now time.Time) { w.until, w.due = now.Add(watchTime), true }
+
+// heard watches for watchHeard from now, as another node tells of a change that may be followed by one here.
+func (w *linkWatch) heard(now time.Time) {
+	if until := now.Add(watchHeard); until.After(w.until) {
+		w.until, w.due = until, true
+	}
+}
 
 // renew says anew what to look at, if something is being watched.
 func (w *linkWatch) renew() { w.due = true }

@@ -95,6 +95,26 @@ func TestWatchWhenAnAdjacencyDatabaseChanges(t *testing.T) {
 	}
 }
 
+// TestWatchAfterSignsFromElsewhere: they lengthen the watch, but never shorten it.
+func TestWatchAfterSignsFromElsewhere(t *testing.T) {
+	d := newDriver(t, testConfig(), Drain{})
+	d.link(snapshotOf(link(2, "eth0", true)))
+	d.tick(time.Minute)
+	hear := func() *Watch {
+		d.linkState(msg.Publication{KeyVals: map[msg.AreaKey]lsdb.Value{{Area: area, Key: "adj:other"}: {Version: 1, Data: []byte{1}}}}, d.now)
+		return d.tick(0).watch
+	}
+	if w := hear(); w == nil || w.Until != d.now.Add(watchHeard) {
+		t.Errorf("after a sign from elsewhere: %s", watched(w))
+	}
+	if w := d.link(link(2, "eth0", false)).watch; w == nil || w.Until != d.now.Add(watchTime) {
+		t.Errorf("after a sign here: %s", watched(w))
+	}
+	if w := hear(); w != nil {
+		t.Errorf("another from elsewhere: %s", watched(w))
+	}
+}
+
 func TestWatchIsSlowerForManyLinks(t *testing.T) {
 	for _, tc := range []struct {
 		links int

@@ -114,7 +114,7 @@ func (c *core) linkState(pub msg.Publication, now time.Time) {
 	c.adj.recall(pub)
 	for k, v := range pub.KeyVals {
 		if _, ok := lsdb.ParseAdjKey(k.Key); ok && v.HasData() {
-			c.watch.start(now)
+			c.watch.heard(now)
 			return
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"openr/lsdb"
+	"openr/monitor"
 	"openr/msg"
 )
 
@@ -61,8 +63,9 @@ func TestAdjacenciesOfAnEarlierLife(t *testing.T) {
 		}
 	}
 
-	other := up[0]
+	other, elsewhere := up[0], up[0]
 	other.V6 = netip.MustParseAddr("fe80::2")
+	elsewhere.OtherIfName = "other"
 	_, before := life(t, true, t0, nil, up...)
 	for name, tc := range map[string]struct {
 		found *lsdb.Value
@@ -70,6 +73,7 @@ func TestAdjacenciesOfAnEarlierLife(t *testing.T) {
 		want  []time.Duration
 	}{
 		"one link is another":     {value(before), []msg.NeighborEvent{other, up[1]}, []time.Duration{later, 0}},
+		"one ends elsewhere":      {value(before), []msg.NeighborEvent{elsewhere, up[1]}, []time.Duration{later, 0}},
 		"one link is gone":        {value(before), up[1:], []time.Duration{0}},
 		"nothing known":           {nil, up, []time.Duration{later, later}},
 		"garbage":                 {value([]byte("no database")), up, []time.Duration{later, later}},
@@ -99,5 +103,29 @@ func TestAdjacenciesOfAnEarlierLife(t *testing.T) {
 	third := d.neighbors(neighbor(msg.NeighborUp, "n3", "eth2"))
 	if got := stamps(t, third.keys[key].Data); got[0] != later || got[1] != later {
 		t.Errorf("time stamps are taken over after the first advertisement: %v", got)
+	}
+}
+
+// TestEarlierLifeComesFirst: what the store has of an earlier life is taken in before the stage it came with ends the hold,
+// whatever is noticed first.
+func TestEarlierLifeComesFirst(t *testing.T) {
+	for range 10 { // of two things at a time select takes any
+		synctest.Test(t, func(t *testing.T) {
+			earlier := lsdb.AdjacencyDatabase{Node: "me", Area: area, Adjacencies: []lsdb.Adjacency{{
+				Node: "n1", IfName: "eth0", OtherIfName: neighbor(msg.NeighborUp, "n1", "eth0").OtherIfName,
+				NextHopV6: neighbor(msg.NeighborUp, "n1", "eth0").V6, NextHopV4: neighbor(msg.NeighborUp, "n1", "eth0").V4, Timestamp: 4711,
+			}}}
+			s := startWith(t, testConfig(), &memory{})
+			defer s.stop()
+			synctest.Wait()
+			s.o.LinkState.Push(msg.Publication{KeyVals: map[msg.AreaKey]lsdb.Value{
+				{Area: area, Key: "adj:me"}: {Version: 7, Originator: "me", Data: earlier.Marshal()},
+			}})
+			s.o.Init.Reached(monitor.KvStoreSynced)
+			synctest.Wait()
+			if db := s.database(t); db == nil || len(db.Adjacencies) != 1 || db.Adjacencies[0].Timestamp != 4711 {
+				t.Fatalf("advertised %+v", db)
+			}
+		})
 	}
 }

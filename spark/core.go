@@ -48,7 +48,8 @@ type iface struct {
 	heartbeatAt time.Time
 	replies     budget
 	rates       rateLimit
-	listedLast  string // where the listing of neighbours that do not all fit into a hello goes on
+	blamed      map[string]*notice // what is wrong with packets, by counter
+	listedLast  string             // where the listing of neighbours that do not all fit into a hello goes on
 
 	helloSent, heartbeatSent time.Time // zero: never
 }
@@ -157,29 +158,36 @@ func (c *core) startFastDiscovery(now time.Time, i *iface) {
 // OnPacket takes a packet that came in on the interface with an index: its source, hop limit, payload, and the time at
 // which the kernel received it.
 func (c *core) OnPacket(now time.Time, index int, src netip.Addr, hops int, received time.Time, data []byte) effects {
-	if i, p, ok := c.accept(now, index, src, hops, data); ok {
-		switch {
-		case p.hello != nil:
-			c.onHello(now, i, p.hello, received)
-		case p.heartbeat != nil:
-			c.onHeartbeat(now, i, p.heartbeat)
-		case p.handshake != nil:
-			c.onHandshake(now, i, p.handshake)
-		}
+	if i, p, ok := c.accept(now, index, src, hops, false, data); ok {
+		return c.take(now, i, p, received)
 	}
 	return c.finish(now)
 }
 
-// accept makes the checks that do not depend on the message, in Open/R's order, and counts what fails them.
-func (c *core) accept(now time.Time, index int, src netip.Addr, hops int, data []byte) (*iface, packet, bool) {
+// take takes a packet that was accepted on an interface.
+func (c *core) take(now time.Time, i *iface, p packet, received time.Time) effects {
+	switch {
+	case p.hello != nil:
+		c.onHello(now, i, p.hello, received)
+	case p.heartbeat != nil:
+		c.onHeartbeat(now, i, p.heartbeat)
+	case p.handshake != nil:
+		c.onHandshake(now, i, p.handshake)
+	}
+	return c.finish(now)
+}
+
+// accept makes the checks that do not depend on the message, in Open/R's order, and counts what fails them. It changes nothing
+// else: what is not accepted has no effects.
+func (c *core) accept(now time.Time, index int, src netip.Addr, hops int, truncated bool, data []byte) (*iface, packet, bool) {
+	i := c.byIndex[index]
 	drop := func(counter string) (*iface, packet, bool) {
-		c.counters.Sum(counter, 1)
+		c.blame(now, i, counter, src, "")
 		return nil, packet{}, false
 	}
 	if hops < hopLimit {
 		return drop(cntHopLimit)
 	}
-	i := c.byIndex[index]
 	if i == nil {
 		return drop(cntUnknownInterface)
 	}
@@ -192,8 +200,11 @@ func (c *core) accept(now time.Time, index int, src netip.Addr, hops int, data [
 	if !ok {
 		return drop(cntPacketDropped)
 	}
+	if !i.rates.admitStranger(now, src.WithZone("")) {
+		return drop(cntStrangers)
+	}
 	c.counters.Sum(cntPacketProcessed, 1)
-	if len(data) > maxPacketSize {
+	if truncated || len(data) > maxPacketSize {
 		return drop(cntOversized)
 	}
 	p, err := decode(data)
@@ -206,6 +217,9 @@ func (c *core) accept(now time.Time, index int, src netip.Addr, hops int, data [
 		return drop(cntLooped)
 	case "":
 		return drop(cntEmptyName)
+	}
+	if n := i.neighbors[p.sender()]; n != nil && n.active() && n.v6 == src.WithZone("") {
+		i.rates.trust(n.v6)
 	}
 	return i, p, true
 }

@@ -34,7 +34,9 @@ const (
 	cntUnknownInterface = "spark.packet_unknown_interface"      // came in where no neighbours are wanted
 	cntUndecodable      = "spark.packet_undecodable"            // not a SparkHelloPacket, or one without any message
 	cntOversized        = "spark.packet_oversized"              // received, larger than 1280 bytes
-	cntQueueFull        = "spark.packet_queue_full"             // read faster than processed
+	cntStrangers        = "spark.rate_limit_strangers"          // refused because sources without adjacency send too much together
+	cntFoul             = "spark.foul_packets."                 // all that blame counts, by interface
+	cntHelloOld         = "spark.hello.old_sequence"            // hello of an established neighbour whose sequence number is not above the last
 	cntRecvError        = "spark.packet_recv_error"             // socket failed to read
 	cntSendError        = "spark.packet_send_error"             // socket failed to send
 	cntTooBig           = "spark.packet_too_big"                // not sent: larger than 1280 bytes

@@ -1,7 +1,7 @@
-// Package spark finds neighbours: it speaks Open/R's discovery protocol on UDP [ff02::1]:6666, one socket for all
-// interfaces, and says which neighbours are up, restarting or gone.
+// Package spark finds neighbours: it speaks Open/R's discovery protocol on UDP [ff02::1]:6666, a socket for each
+// interface, and says which neighbours are up, restarting or gone.
 //
-// Owns: the discovery socket, the neighbours of each interface with their state, timers and round-trip times, and this
+// Owns: the discovery sockets, the neighbours of each interface with their state, timers and round-trip times, and this
 // node's sequence number. Reads: the interfaces to speak on (from linkmonitor), the configuration, the event
 // PREFIX_DB_SYNCED. Writes: neighbour events (to linkmonitor), the events NEIGHBOR_DISCOVERED and INITIALIZED, counters.
 //

@@ -20,9 +20,13 @@ type place struct {
 // loopPatience is how long Announce waits for the module's loop: a small part of the time that an agent has that fails.
 const loopPatience = 500 * time.Millisecond
 
-// FloodRestarting makes the neighbours believe that this node is about to restart gracefully.
+// FloodRestarting makes the neighbours believe that this node is about to restart gracefully; not once it is to leave.
 func (s *Spark) FloodRestarting(ctx context.Context) error {
-	return s.calls.Do(ctx, func() { s.apply(s.core.Shutdown(time.Now())) })
+	return s.calls.Do(ctx, func() {
+		if !s.leaving.Load() {
+			s.apply(s.core.Shutdown(time.Now()))
+		}
+	})
 }
 
 // Announce is FloodRestarting for an agent that fails: if the module's loop does not answer soon, the hellos are sent past
@@ -38,7 +42,7 @@ func (s *Spark) Announce(ctx context.Context) error {
 	case <-asked.Done(): // also if the loop has begun and does not come to an end
 		err = asked.Err()
 	}
-	if err == nil || errors.Is(err, queue.ErrStopped) { // Run announces it when it ends
+	if err == nil || errors.Is(err, queue.ErrStopped) || s.leaving.Load() { // Run tells them what there is to tell when it ends
 		return nil
 	}
 	return s.announcePastLoop()
@@ -73,8 +77,10 @@ func (s *Spark) announcePastLoop() error {
 }
 
 // Leave ends all adjacencies at once, without hold or restart times: each neighbour gets one more hello, which lists nobody,
-// and the module stops. Neighbours take that for a node that has lost sight of them (HELLO_RCVD_NO_INFO), Open/R's as well.
+// and the module stops. Neighbours take that for a node that has lost sight of them (HELLO_RCVD_NO_INFO), Open/R's as well. If
+// the module's loop does not answer while ctx lasts, Run does it when it ends; from the call on no restart is announced.
 func (s *Spark) Leave(ctx context.Context) error {
+	s.leaving.Store(true)
 	return s.calls.Do(ctx, func() {
 		s.apply(s.core.Leave(time.Now()))
 		s.left = true

@@ -68,6 +68,33 @@ func TestLeave(t *testing.T) {
 	})
 }
 
+// TestLeaveOfBusyLoop: a loop that has no time to leave does so at its end, and announces no restart meanwhile, by whatever way.
+func TestLeaveOfBusyLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _ := joined(t)
+		release := a.hang(t)
+		brief, done := context.WithTimeout(t.Context(), time.Second)
+		defer done()
+		if err := a.Leave(brief); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Leave: %v", err)
+		}
+		if err := a.Announce(t.Context()); err != nil {
+			t.Errorf("Announce while it hangs: %v", err)
+		}
+		a.cancel()
+		release()
+		if err := <-a.done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		u, _ := b.out.Take()
+		if len(u.Events) != 1 || u.Events[0].Type != msg.NeighborDown {
+			t.Errorf("b was told %+v", u.Events)
+		}
+		b.stop(t)
+	})
+}
+
 // TestLeaveIsNoRestart: one hello on each interface, which lists nobody and goes on with the sequence: by that Open/R's Spark
 // ends an adjacency, too (HELLO_RCVD_NO_INFO).
 func TestLeaveIsNoRestart(t *testing.T) {
@@ -122,12 +149,12 @@ func TestAnnouncePastLoop(t *testing.T) {
 		}
 		// What the loop still sends when it comes to is not taken for the beginning of the next run.
 		release()
-		time.Sleep(3 * time.Second)
+		time.Sleep(a.core.cfg.Spark.HelloTime * 6 / 5) // so that it has sent a hello, with the jitter
 		if all, err := b.Neighbors(t.Context()); err != nil || len(all) != 1 || all[0].State != Restart {
 			t.Errorf("%+v, %v", all, err)
 		}
 		a.stop(t)
-		time.Sleep(5 * time.Second)
+		time.Sleep(time.Second)
 
 		w.mu.Lock()
 		w.ios[0] = &fakeIO{wire: w, in: make(chan fakePacket, 10*maxWaiting), closed: make(chan struct{})}

@@ -33,7 +33,7 @@ func (c *core) onHandshake(now time.Time, i *iface, h *handshake) {
 		return
 	}
 	if counter := h.fault(); counter != "" {
-		c.counters.Sum(counter, 1)
+		c.blame(now, i, counter, netip.Addr{}, h.node)
 		return
 	}
 	if n.state == Warm && !c.roomFor(now, n) {
@@ -59,8 +59,8 @@ func (c *core) onHandshake(now time.Time, i *iface, h *handshake) {
 	n.restart = atMost(h.restartMs, c.cfg.Spark.GracefulRestart)
 
 	if counter := c.disagreement(n, h); counter != "" {
-		c.counters.Sum(counter, 1)
-		c.log.Warn("handshake failed", zap.String("interface", i.name), zap.String("neighbor", n.node), zap.String("cause", counter),
+		c.blame(now, i, counter, netip.Addr{}, h.node)
+		c.log.Info("handshake failed", zap.String("interface", i.name), zap.String("neighbor", n.node), zap.String("cause", counter),
 			zap.String("area", n.area), zap.String("its area", h.area), zap.Stringer("its IPv4 address", h.v4))
 		n.stopNegotiating()
 		c.step(n, NegotiationFailed)

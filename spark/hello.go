@@ -2,6 +2,7 @@ package spark
 
 import (
 	"math"
+	"net/netip"
 	"sort"
 	"time"
 
@@ -116,11 +117,11 @@ func (c *core) roomFor(now time.Time, n *neighbor) bool {
 // onHello takes a hello (Open/R Spark::processHelloMsg).
 func (c *core) onHello(now time.Time, i *iface, h *hello, received time.Time) {
 	if h.ifName == "" {
-		c.counters.Sum(cntHelloNoIfName, 1)
+		c.blame(now, i, cntHelloNoIfName, netip.Addr{}, h.node)
 		return
 	}
 	if h.version < supportedVersion {
-		c.counters.Sum(cntHelloVersion, 1)
+		c.blame(now, i, cntHelloVersion, netip.Addr{}, h.node)
 		return
 	}
 	n := i.neighbors[h.node]
@@ -166,7 +167,9 @@ func (c *core) helloEvent(now time.Time, n *neighbor, h *hello, me reflected, li
 		}
 	case Established:
 		old := n.seq
-		n.seq = h.seq
+		if n.seq = h.seq; h.seq <= old {
+			c.blame(now, n.ifc, cntHelloOld, n.v6, n.node)
+		}
 		changed := h.addressChange != nil && *h.addressChange
 		switch {
 		case h.restarting:

@@ -66,8 +66,8 @@ func (c *core) track(now time.Time, i *iface, h *hello) *neighbor {
 		c.counters.Count(cntMultipleArea)
 		c.log.Warn("neighbour is wanted by several areas; the lowest is used", zap.String("interface", i.name), zap.String("neighbor", h.node), zap.String("area", area))
 	}
-	if len(i.neighbors) >= maxNeighbors && !c.evict(i) {
-		c.counters.Sum(cntTableFull, 1)
+	if len(i.neighbors) >= maxNeighbors && !c.evict(now, i) {
+		c.blame(now, i, cntTableFull, netip.Addr{}, h.node)
 		return nil
 	}
 	n := &neighbor{ifc: i, node: h.node, otherIf: h.ifName, area: area, state: Idle, seq: h.seq, firstHeard: now}
@@ -76,7 +76,7 @@ func (c *core) track(now time.Time, i *iface, h *hello) *neighbor {
 }
 
 // evict forgets the neighbour in state Warm and without adjacency that was silent for longest.
-func (c *core) evict(i *iface) bool {
+func (c *core) evict(now time.Time, i *iface) bool {
 	var oldest *neighbor
 	for _, n := range i.neighbors {
 		if n.state != Warm || n.active() {
@@ -89,7 +89,7 @@ func (c *core) evict(i *iface) bool {
 	if oldest == nil {
 		return false
 	}
-	c.counters.Sum(cntEvicted, 1)
+	c.blame(now, i, cntEvicted, netip.Addr{}, oldest.node)
 	c.forget(oldest)
 	return true
 }
@@ -97,6 +97,7 @@ func (c *core) evict(i *iface) bool {
 // forget drops a neighbour without a word to anybody.
 func (c *core) forget(n *neighbor) {
 	delete(n.ifc.neighbors, n.node)
+	n.ifc.rates.distrust(n.v6)
 	c.counters.Delete(gaugeRTTPrefix + n.node)
 }
 

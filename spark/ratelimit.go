@@ -9,6 +9,7 @@ import (
 const (
 	maxPacketsPerSecond = 50
 	maxSources          = 1024 // sources counted apart; what comes from others shares one count
+	maxStrangersPackets = 1000 // per second, of all sources together that are no adjacent neighbour's
 )
 
 const (
@@ -20,6 +21,8 @@ const (
 type window struct {
 	counts [rateBuckets]uint8 // never above maxPacketsPerSecond+1
 	last   int64              // number of the newest sixteenth, since the zero of now's clock
+
+	trusted bool // an adjacent neighbour's address, whose packets are admitted whatever strangers do
 }
 
 // admit counts a packet unless more than maxPacketsPerSecond were counted in the last second.
@@ -45,6 +48,35 @@ type rateLimit struct {
 	start    time.Time
 	sources  map[netip.Addr]*window
 	overflow window
+
+	second    int64 // of start, in which so many
+	strangers int   // packets of strangers were admitted
+}
+
+// admitStranger reports whether a packet that was admitted may be processed although others without an adjacency send much.
+func (r *rateLimit) admitStranger(now time.Time, src netip.Addr) bool {
+	if w := r.sources[src]; w != nil && w.trusted {
+		return true
+	}
+	if second := int64(now.Sub(r.start) / time.Second); second != r.second {
+		r.second, r.strangers = second, 0
+	}
+	r.strangers++
+	return r.strangers <= maxStrangersPackets
+}
+
+// trust says that an adjacent neighbour has this address.
+func (r *rateLimit) trust(src netip.Addr) {
+	if w := r.sources[src]; w != nil {
+		w.trusted = true
+	}
+}
+
+// distrust is the opposite of trust.
+func (r *rateLimit) distrust(src netip.Addr) {
+	if w := r.sources[src]; w != nil {
+		w.trusted = false
+	}
 }
 
 // admit reports whether a packet that comes from src now may be processed, and whether src is counted on its own.
@@ -71,7 +103,7 @@ func (r *rateLimit) admit(now time.Time, src netip.Addr) (ok, own bool) {
 // forgetIdle drops the windows of sources that sent nothing for a second: they hold nothing but zeros.
 func (r *rateLimit) forgetIdle(slot int64) {
 	for src, w := range r.sources {
-		if slot-w.last >= rateBuckets {
+		if slot-w.last >= rateBuckets && !w.trusted {
 			delete(r.sources, src)
 		}
 	}

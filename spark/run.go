@@ -40,6 +40,7 @@ type Spark struct {
 	io        PacketIO
 	calls     *queue.Calls
 	packets   chan packetIn
+	ended     chan struct{} // closed when Run takes no more packets
 
 	// Owned by Run.
 	core       *core
@@ -50,6 +51,8 @@ type Spark struct {
 	discovered bool
 	left       bool // see Leave
 	shown      summary
+
+	leaving atomic.Bool // Leave has been called
 
 	// For Announce, which does not wait for Run.
 	places  atomic.Pointer[[]place]
@@ -62,8 +65,9 @@ type packetIn struct {
 	data []byte
 }
 
-// maxWaiting is how many packets may wait between the reader and Run. More are dropped, as by a full socket buffer.
-const maxWaiting = 1024
+// maxWaiting is how many packets may wait between the reader and Run. While there are so many nothing is read, so that what
+// is dropped is dropped by the kernel, on the interface on which too much comes in.
+const maxWaiting = 256
 
 // Neighbor is what is known of another node on one interface.
 type Neighbor struct {
@@ -98,14 +102,14 @@ func New(o Options) (*Spark, error) {
 	}
 	return &Spark{
 		log: o.Log, counters: o.Counters, init: o.Init, ifs: o.Interfaces, neighbors: o.Neighbors, io: o.IO,
-		calls: queue.NewCalls(), packets: make(chan packetIn, maxWaiting),
+		calls: queue.NewCalls(), packets: make(chan packetIn, maxWaiting), ended: make(chan struct{}),
 		core:   newCore(o.Config, o.Log, o.Counters, o.Random),
 		joined: map[int]string{}, notJoined: map[int]bool{}, failing: map[int]bool{},
 	}, nil
 }
 
-// Run discovers neighbours until ctx ends. Then it announces a graceful restart on all interfaces, unless it has left them,
-// closes the socket and returns nil. Call it once.
+// Run discovers neighbours until ctx ends. Then it announces a graceful restart on all interfaces, unless it has left or is to
+// leave them, closes the socket and returns nil. Call it once.
 func (s *Spark) Run(ctx context.Context) error {
 	read := make(chan struct{})
 	go func() {
@@ -139,11 +143,16 @@ func (s *Spark) Run(ctx context.Context) error {
 			f()
 		}
 	}
-	if !s.left {
+	switch {
+	case s.left:
+	case s.leaving.Load():
+		s.apply(s.core.Leave(time.Now()))
+	default:
 		s.apply(s.core.Shutdown(time.Now()))
 	}
 	s.timer.Stop()
 	s.calls.Stop()
+	close(s.ended)
 	err := s.io.Close()
 	<-read
 	if err != nil {
@@ -171,20 +180,21 @@ func (s *Spark) read() {
 			s.counters.Sum(cntRecvError, 1)
 			s.log.Warn("discovery socket", zap.Error(err))
 			time.Sleep(10 * time.Millisecond) // an error that stays must not take a whole processor
-		case r.Truncated:
-			s.counters.Sum(cntOversized, 1)
 		default:
 			select {
 			case s.packets <- packetIn{r, bytes.Clone(buf[:r.Size])}:
-			default:
-				s.counters.Sum(cntQueueFull, 1)
+			case <-s.ended:
+				return
 			}
 		}
 	}
 }
 
 func (s *Spark) onPacket(p packetIn) {
-	s.apply(s.core.OnPacket(time.Now(), p.Index, p.Source, p.HopLimit, p.At, p.data))
+	now := time.Now()
+	if i, m, ok := s.core.accept(now, p.Index, p.Source, p.HopLimit, p.Truncated, p.data); ok {
+		s.apply(s.core.take(now, i, m, p.At))
+	}
 }
 
 // takeWaiting processes the packets that wait, so that a heartbeat that is here already counts before the timer that it

@@ -477,3 +477,21 @@ func TestAttributes(t *testing.T) {
 		t.Errorf("event %v", n.Event)
 	}
 }
+
+// A neighbour that has announced its restart and whose first hellos are lost goes on with a number that could be one of
+// before: it is not believed to be back. When its restart time is over, it is asked for at once, not with the next hello.
+func TestFoundAgainWhenRestartTimeIsOver(t *testing.T) {
+	s, a, b, g := pair(t, nil, nil)
+	b.stop(true)
+	s.run(ms)
+	g.blocked = cut
+	b.restart()
+	s.run(10 * time.Second)
+	g.blocked = nil
+	s.run(19 * time.Second)
+	if a.wants("NEIGHBOR_RESTARTING b"); a.state("b") != Restart {
+		t.Fatalf("b is in state %v", a.state("b"))
+	}
+	s.run(time.Second + 100*ms)
+	a.wants("NEIGHBOR_DOWN b", "NEIGHBOR_UP b")
+}

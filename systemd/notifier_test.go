@@ -192,7 +192,7 @@ func TestStuckModule(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
 	m.until("WATCHDOG=1")
-	hang := func() {
+	hang := func(after string) {
 		text := "decision has not moved\nfor 5m0s"
 		stuck.Store(&text)
 		m.until("STATUS=stuck: decision has not moved for 5m0s")
@@ -205,15 +205,16 @@ func TestStuckModule(t *testing.T) {
 			t.Errorf("%d signs of life while a module was stuck", now-kicks)
 		}
 		stuck.Store(nil)
+		if messages := m.until(after); len(messages) != 1 || !slices.Contains(messages[0], "WATCHDOG=1") {
+			t.Errorf("told %q, want nothing before the next sign of life", messages)
+		}
 	}
-	hang()
-	m.until("STATUS=starting, 0 of 8: waiting for port 60100 (AGENT_CONFIGURED)")
+	hang("STATUS=starting, 0 of 8: waiting for port 60100 (AGENT_CONFIGURED)")
 	for _, w := range waits {
 		stages.Reached(w.stage)
 	}
 	m.until("STATUS=routing")
-	hang()
-	m.until("STATUS=routing")
+	hang("STATUS=routing")
 	cancel()
 	<-ended
 }
@@ -262,11 +263,13 @@ func TestReload(t *testing.T) {
 	if err := n.Reload(func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.conn.SetReadDeadline(time.Now()); err != nil {
+	const mark = "X_TEST=end"
+	s, err := OpenSocket(environment("NOTIFY_SOCKET", m.name))
+	if err = errors.Join(err, s.Send(mark)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := m.conn.Read(make([]byte, 100)); err == nil {
-		t.Errorf("%d bytes after STOPPING=1", n)
+	if got := m.next(); !slices.Equal(got, []string{mark}) {
+		t.Errorf("%q after STOPPING=1", got)
 	}
 }
 

@@ -17,8 +17,10 @@ const memoryTime = 600 * time.Second
 
 // core decides. It knows the time from its callers only.
 type core struct {
-	maxMemory int64 // bytes; 0: no limit
+	interval  time.Duration // between checks
+	maxMemory int64         // bytes; 0: no limit
 	modules   map[string]*module
+	checked   time.Time // zero: not yet
 	overSince time.Time // when more memory than maxMemory was seen first; zero: there is less
 }
 
@@ -31,8 +33,8 @@ type module struct {
 	late     int       // checks in a row
 }
 
-func newCore(maxMemory int64) *core {
-	return &core{maxMemory: maxMemory, modules: map[string]*module{}}
+func newCore(interval time.Duration, maxMemory int64) *core {
+	return &core{interval: interval, maxMemory: maxMemory, modules: map[string]*module{}}
 }
 
 func (c *core) watch(name string, deadline time.Duration, now time.Time) *module {
@@ -82,8 +84,33 @@ type Ending struct {
 
 func (e *Ending) Error() string { return e.text }
 
+// forgive takes off everybody's account the time in which not even the checks came: the process stood still as a whole
+// (SIGSTOP, a machine that is suspended or moved), which is nobody's fault.
+func (c *core) forgive(now time.Time) {
+	lost := now.Sub(c.checked) - 2*c.interval // to be a little late is usual
+	if first := c.checked.IsZero(); first || lost <= 0 {
+		return
+	}
+	later := func(t time.Time) time.Time {
+		if t = t.Add(lost); t.After(now) {
+			return now
+		}
+		return t
+	}
+	for _, m := range c.modules {
+		if !m.asked.IsZero() {
+			m.asked = later(m.asked)
+		}
+	}
+	if !c.overSince.IsZero() {
+		c.overSince = later(c.overSince)
+	}
+}
+
 // check is a regular look. It returns nil while all is well.
 func (c *core) check(now time.Time, memory int64) *Ending {
+	c.forgive(now)
+	c.checked = now
 	var hangs string
 	for _, name := range c.names() {
 		m := c.modules[name]

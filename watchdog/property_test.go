@@ -12,7 +12,7 @@ import (
 func TestOnlyTheSilent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const deadline = 10 * time.Second
-		c, now := newCore(0), time.Unix(1000, 0)
+		c, now := newCore(time.Hour, 0), time.Unix(1000, 0)
 		names := []string{"a", "b", "c"}
 		owes, late := map[string]time.Time{}, map[string]int{} // since when, and in how many checks in a row for too long
 		for _, n := range names {

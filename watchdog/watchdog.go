@@ -41,7 +41,7 @@ func New(o Options) *Watchdog {
 	if o.Memory == nil {
 		o.Memory = monitor.ResidentBytes
 	}
-	return &Watchdog{o: o, core: newCore(o.MaxMemory), alive: map[string]func(){}}
+	return &Watchdog{o: o, core: newCore(o.Interval, o.MaxMemory), alive: map[string]func(){}}
 }
 
 // Watch begins to watch a module's loop until the returned function is called, which also ends a question that is on its way.

@@ -137,7 +137,7 @@ func TestHangs(t *testing.T) {
 
 // TestSuspended: a machine that stands still between a question and its answer makes one late check, not two.
 func TestSuspended(t *testing.T) {
-	c, now := newCore(0), time.Unix(1000, 0)
+	c, now := newCore(time.Hour, 0), time.Unix(1000, 0)
 	m := c.watch("spark", 5*time.Second, now)
 	for range 3 {
 		if c.ask(now); len(c.ask(now)) > 0 {
@@ -154,9 +154,40 @@ func TestSuspended(t *testing.T) {
 	}
 }
 
+// TestStoodStill: time in which not even the watchdog ran is held against nobody, however soon after it the next checks come,
+// neither for an answer that is on its way nor for memory; what comes on top of it is.
+func TestStoodStill(t *testing.T) {
+	const interval = 20 * time.Second
+	c, now := newCore(interval, 1), time.Unix(1000, 0)
+	c.watch("decision", 5*time.Minute, now)
+	look := func(after time.Duration) *Ending {
+		now = now.Add(after)
+		e := c.check(now, 2)
+		c.ask(now)
+		return e
+	}
+	look(0)
+	for range 5 {
+		for _, after := range []time.Duration{time.Hour, time.Millisecond, time.Millisecond} {
+			if e := look(after); e != nil {
+				t.Fatal(e)
+			}
+		}
+	}
+	for range 20 { // 2 intervals of each pause count
+		if e := look(interval); e != nil {
+			if e.Module != "decision" {
+				t.Error(e)
+			}
+			return
+		}
+	}
+	t.Error("a module that hangs after a pause goes unnoticed")
+}
+
 // TestLongestSilenceIsNamed: of several modules that hang the cause is most likely the first.
 func TestLongestSilenceIsNamed(t *testing.T) {
-	c, now := newCore(0), time.Unix(1000, 0)
+	c, now := newCore(time.Hour, 0), time.Unix(1000, 0)
 	c.watch("fib", time.Second, now)
 	c.ask(now)
 	now = now.Add(time.Second)
@@ -173,7 +204,7 @@ func TestLongestSilenceIsNamed(t *testing.T) {
 
 // TestUnanswered: a question that fails counts as not answered, and is put again.
 func TestUnanswered(t *testing.T) {
-	c, now := newCore(0), time.Unix(1000, 0)
+	c, now := newCore(time.Hour, 0), time.Unix(1000, 0)
 	m := c.watch("ctrl", time.Second, now)
 	c.ask(now)
 	m.answer(false, now)

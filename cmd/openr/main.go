@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -134,13 +133,11 @@ func run(file, level string) error {
 	if err := check(cfg, log); err != nil {
 		return err
 	}
-	// A routing table changes in bursts; between them the heap should be small rather than collection rare, and idle
-	// processors left asleep: each one more that the scheduler may use costs wake-ups with every hello.
-	debug.SetGCPercent(50)
+	// Idle processors are left asleep: each one more that the scheduler may use costs wake-ups with every hello.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(runtime.NumCPU(), maxProcs))
 	}
-
+	tuneCollector()
 	limitMemory(cfg.Watchdog)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -167,18 +164,6 @@ func run(file, level string) error {
 }
 
 var errAborted = errors.New("ended from outside, by SIGABRT or SIGQUIT")
-
-// memoryShare is the part of max_memory_mb, in tenths, from which on the collector works harder to stay within it: what it
-// cannot see (code, stacks of the kernel, memory that is to be given back) needs the rest.
-const memoryShare = 9
-
-// limitMemory has the garbage collector observe the memory limit of the watchdog, unless GOMEMLIMIT in the environment gives
-// another or none. It is a soft limit: at most half of the processor time goes into it (runtime/debug.SetMemoryLimit).
-func limitMemory(w config.Watchdog) {
-	if w.Enable && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(w.MaxMemory << 20 / 10 * memoryShare)
-	}
-}
 
 // onSignals calls f whenever the process gets one of the signals, until the returned function is called.
 func onSignals(f func(), signals ...os.Signal) (stop func()) {

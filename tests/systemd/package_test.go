@@ -98,7 +98,22 @@ func TestPackage(t *testing.T) {
 	m.ready(second)
 
 	// Removal stops it and takes its routes with it; what the administrator has written stays until the purge.
+	// Its neighbor sends nothing to it any more, and does not wait for it to come back.
+	routes := func() string {
+		out, err := l.Run(t.Context(), 0, "ip", "-6", "route", "show", "proto", "99")
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	neighborsRoutes(t, l, m)
+	if routes() == "" {
+		t.Fatal("the neighbor has no routes to it")
+	}
 	m.must("dpkg", "--remove", "openr")
+	if out := routes(); out != "" {
+		t.Errorf("after the removal the neighbor still has routes to it:\n%s", out)
+	}
 	for _, family := range []string{"-4", "-6"} {
 		if out := m.must("ip", family, "route", "show", "table", "all", "proto", "99"); out != "" {
 			t.Errorf("after the removal there are routes left:\n%s", out)

@@ -126,16 +126,24 @@ func (r *request) late() *failure {
 
 // room is what a request takes of the room that all connections share, and of its own connection's permission to be big.
 type room struct {
-	c   *serverConn
-	n   int
-	big bool
+	c      *serverConn
+	n      int
+	big    bool
+	answer bool // it is an answer that takes it
+}
+
+func (m *room) ask(n int) error {
+	if m.answer && m.c.o.RoomToAnswer != nil {
+		return m.c.o.RoomToAnswer(n)
+	}
+	return m.c.o.Room(n)
 }
 
 func (m *room) take(n int) error {
 	if m.c.o.Room == nil || n < roomy && m.n == 0 {
 		return nil
 	}
-	if err := m.c.o.Room(n); err != nil {
+	if err := m.ask(n); err != nil {
 		return err
 	}
 	m.n += n
@@ -145,7 +153,7 @@ func (m *room) take(n int) error {
 // give gives a part back.
 func (m *room) give(n int) {
 	if n = min(n, m.n); n > 0 {
-		m.c.o.Room(-n) // which does not fail
+		_ = m.ask(-n) // does not fail
 		m.n -= n
 	}
 }
@@ -251,9 +259,9 @@ func (c *serverConn) respond(r *request, a *invoke.Answer, space []byte, fl flag
 
 // payload compresses data if that was asked for, and sends it with its metadata.
 func (c *serverConn) payload(r *request, meta *payloadMetadata, data, space []byte, fl flags, ids payloadIDs) error {
-	room := room{c: c}
+	room := room{c: c, answer: true}
 	defer room.leave()
-	if err := room.take(len(data)); err != nil {
+	if err := room.take(cap(data)); err != nil {
 		return err
 	}
 	if limit := max(int64(worthCompressing), r.meta.answerLimit); r.meta.answer != compress.None && int64(len(data)) > limit && compress.Worth(r.meta.answer, data) {

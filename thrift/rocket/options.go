@@ -46,6 +46,8 @@ type ServerOptions struct {
 	// until the client has taken it, and is told when it gives them back (n < 0). ErrNoRoom means that there are none left,
 	// and ends the connection. It is called from any goroutine.
 	Room func(n int) error
+	// RoomToAnswer is asked instead of Room for long answers. nil: Room is.
+	RoomToAnswer func(n int) error
 
 	Log      *zap.Logger
 	Counters *monitor.Counters

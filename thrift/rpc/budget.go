@@ -33,9 +33,11 @@ type budget struct {
 type share struct {
 	budget *budget
 	host   string
+	net    string // that the host is in
 	evict  func() // ends the connection, at once and from any goroutine
 
 	held      int  // bytes beyond freeShare
+	answers   int  // of them, those of answers
 	receiving bool // false while the request is worked on, which nobody else can speed up
 	evicted   bool
 }
@@ -49,8 +51,8 @@ func (b *budget) inUse() int64 {
 	return int64(b.used)
 }
 
-func (b *budget) open(host string, evict func()) *share {
-	s := &share{budget: b, host: host, evict: evict}
+func (b *budget) open(who *host, evict func()) *share {
+	s := &share{budget: b, host: who.name, net: who.network, evict: evict}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shares[s] = true
@@ -72,12 +74,15 @@ func (s *share) hold(n int) error {
 // fail. It fails as hold does. A client that does not take its answers has to give way as one that does not finish its
 // requests.
 func (s *share) add(n int) error {
-	b := s.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	return s.addLocked(n)
+}
+
+func (s *share) addLocked(n int) error {
 	if n < 0 {
 		n = max(n, -s.held) // what was evicted is given back already
-		b.used += n
+		s.budget.used += n
 		s.held += n
 		return nil
 	}
@@ -94,7 +99,7 @@ func (s *share) resize(n int) error {
 			return fmt.Errorf("%w: all together %d bytes (limit %d)", errBudget, b.used+n-s.held, b.limit)
 		}
 		b.used -= victim.held
-		victim.held, victim.evicted = 0, true
+		victim.held, victim.answers, victim.evicted = 0, 0, true
 		victim.evict()
 	}
 	if s.evicted {
@@ -102,6 +107,33 @@ func (s *share) resize(n int) error {
 	}
 	b.used += n - s.held
 	s.held = n
+	return nil
+}
+
+// answersPart is how much of the budget several answers to one network may have; one alone may have all. So who asks for much
+// again and again, and takes nothing of it, cannot have all.
+const answersPart = 4
+
+// answer is add for n bytes of an answer.
+func (s *share) answer(n int) error {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > 0 {
+		sum := 0
+		for x := range b.shares {
+			if x.net == s.net {
+				sum += x.answers
+			}
+		}
+		if sum > 0 && sum+n > b.limit/answersPart {
+			return fmt.Errorf("%w: %d bytes of several answers to %s (limit %d)", errBudget, sum+n, s.net, b.limit/answersPart)
+		}
+	}
+	if err := s.addLocked(n); err != nil {
+		return err
+	}
+	s.answers = max(0, s.answers+n)
 	return nil
 }
 
@@ -125,7 +157,7 @@ func (s *share) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.used -= s.held
-	s.held, s.receiving = 0, false
+	s.held, s.answers, s.receiving = 0, 0, false
 }
 
 // close takes the connection out of the budget.

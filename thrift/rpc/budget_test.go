@@ -10,7 +10,7 @@ import (
 func TestBudgetMakesTheGreedyHostPay(t *testing.T) {
 	b := newBudget(1000)
 	gone := map[string]bool{}
-	open := func(host, name string) *share { return b.open(host, func() { gone[name] = true }) }
+	open := func(by, name string) *share { return b.open(&host{name: by}, func() { gone[name] = true }) }
 	take := func(s *share, n int) error { return s.hold(freeShare + n) }
 
 	big, small := open("attacker", "big"), open("attacker", "small")
@@ -62,7 +62,7 @@ func TestBudgetAddsUp(t *testing.T) {
 		var shares []*share
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			if len(shares) == 0 || rapid.IntRange(0, 4).Draw(t, "new") == 0 {
-				shares = append(shares, b.open(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "host"), func() {}))
+				shares = append(shares, b.open(&host{name: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "host")}, func() {}))
 			}
 			s := rapid.SampledFrom(shares).Draw(t, "share")
 			switch rapid.IntRange(0, 5).Draw(t, "what") {
@@ -70,6 +70,8 @@ func TestBudgetAddsUp(t *testing.T) {
 				s.release()
 			case 1:
 				s.received()
+			case 2:
+				_ = s.answer(rapid.IntRange(-1<<20, 1<<20).Draw(t, "bytes of an answer"))
 			default:
 				before := s.wasEvicted()
 				if err := s.hold(rapid.IntRange(0, 1<<20).Draw(t, "bytes")); err == nil && before {
@@ -85,4 +87,23 @@ func TestBudgetAddsUp(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSeveralAnswers: one answer may have all, several to the hosts of one network a part.
+func TestSeveralAnswers(t *testing.T) {
+	b := newBudget(1000)
+	here, there := b.open(&host{name: "a", network: "eth0"}, func() {}), b.open(&host{name: "b", network: "eth0"}, func() {})
+	elsewhere := b.open(&host{name: "c", network: "eth1"}, func() {})
+	for _, step := range []struct {
+		s  *share
+		n  int
+		ok bool
+	}{
+		{here, 900, true}, {there, 1, false}, {here, 1, false}, {here, -900, true}, {here, 200, true}, {there, 50, true}, {there, 1, false},
+		{elsewhere, 700, true}, {elsewhere, -700, true}, {there, -50, true}, {here, 50, true}, {here, -250, true}, {there, 1000, true},
+	} {
+		if err := step.s.answer(step.n); (err == nil) != step.ok || err != nil && !errors.Is(err, errBudget) {
+			t.Errorf("%+d for %s: %v", step.n, step.s.host, err)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,9 +91,9 @@ func (c *connection) readWithin(d time.Duration) bool {
 // serve does everything for the connection until the client leaves, errs, or the server stops.
 func (c *connection) serve(ctx context.Context) {
 	reflectTOS(c.raw)
-	c.share = c.server.memory.open(c.host, func() { c.raw.Close() })
+	c.share = c.server.memory.open(c.by, func() { c.raw.Close() })
 	defer c.share.close()
-	c.work = c.server.working.open(c.host, func() { c.raw.Close() })
+	c.work = c.server.working.open(c.by, func() { c.raw.Close() })
 	defer c.work.close()
 	if err := c.converse(ctx); err != nil {
 		c.blame(err)
@@ -291,5 +292,9 @@ func (c *connection) blame(err error) {
 		}
 	}
 	c.server.Counters.Count(counter)
-	c.server.Log.Debug("closed a connection", zap.String("peer", c.host), zap.Error(err))
+	if counter == counterTruncated {
+		c.server.Log.Debug("a client has left", zap.String("peer", c.host), zap.Error(err))
+		return
+	}
+	c.server.offends(c.host, c.by.network, strings.TrimPrefix(counter, counterErrors), err)
 }

@@ -9,11 +9,13 @@ const (
 	counterInFlight    = "rpc.server.in_flight"            // gauge: requests being worked on
 	counterAccepted    = "rpc.server.accepted"             // connections accepted
 	counterRefused     = "rpc.server.refused"              // connections closed at once, because one of the limits was reached
+	counterOffences    = "rpc.server.offences."            // connections and requests that were not as they should be, by network: for a link-local address the name of its interface
 	counterAcceptError = "rpc.server.accept_error"         // failures to accept, each retried
 	counterRequests    = "rpc.server.requests"             // THeader, framed and unframed messages handed to the service
 	counterTLS         = "rpc.server.tls"                  // TLS handshakes that succeeded
 	counterRocket      = "rpc.server.rocket"               // connections that spoke Rocket
 	counterUpgraded    = "rpc.server.upgraded"             // of these, those that began with THeader
+	counterErrors      = "rpc.server.error."               // the following, by cause
 	counterTooLarge    = "rpc.server.error.frame_size"     // messages that claim to be longer than the limit, or empty
 	counterNotThrift   = "rpc.server.error.not_thrift"     // frames that begin like no known dialect
 	counterHTTP        = "rpc.server.error.http"           // connections that spoke HTTP

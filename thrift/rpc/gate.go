@@ -47,6 +47,7 @@ func (g gate) Process(ctx context.Context, in, out thrift.TProtocol) (bool, thri
 		return g.TProcessor.Process(context.WithValue(ctx, callerKey{}, g.host), in, out)
 	}
 	s.Counters.Count(counterBusy)
+	s.offends(g.host.name, g.host.network, "too many requests", nil)
 	name, _, seq, err := in.ReadMessageBegin(ctx)
 	if err != nil {
 		return false, thrift.WrapTException(err)

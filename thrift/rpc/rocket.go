@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,13 +39,17 @@ func (c *connection) rocket(ctx context.Context, r *bufio.Reader) error {
 	s.Counters.Count(counterRocket)
 	err := rocket.Serve(orderly, c.metered(r), c.service, rocket.ServerOptions{
 		MaxMessage: s.MaxFrame, IdleTimeout: s.IdleTimeout, FrameTimeout: s.FrameTimeout, WriteTimeout: s.WriteTimeout,
-		StopGrace: rocketGrace, Room: c.work.add, Log: s.Log, Counters: s.Counters,
+		StopGrace: rocketGrace, Room: c.work.add, RoomToAnswer: c.work.answer, Log: s.Log, Counters: s.Counters,
 	})
 	if c.evicted() || errors.Is(err, errBudget) {
 		return errors.Join(errBudget, err)
 	}
-	if err != nil {
-		s.Log.Debug("a Rocket connection ended", zap.String("peer", c.host), zap.Error(err))
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		s.Log.Debug("a client has left", zap.String("peer", c.host), zap.Error(err))
+	default:
+		s.offends(c.host, c.by.network, "rocket", err)
 	}
 	return nil
 }

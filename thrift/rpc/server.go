@@ -54,6 +54,7 @@ type Server struct {
 	memory   *budget         // MaxReceiving
 	working  *budget         // MaxWorking
 	inFlight atomic.Int64
+	offences offences
 
 	mu      sync.Mutex // guards what follows
 	open    map[*connection]bool
@@ -172,7 +173,8 @@ func (s *Server) start(work context.Context, conn net.Conn) {
 	s.mu.Unlock()
 	if who == nil {
 		s.Counters.Count(counterRefused)
-		s.Log.Debug("too many connections, closed one", zap.Stringer("peer", conn.RemoteAddr()))
+		name, network := whose(conn.RemoteAddr())
+		s.offends(name, network, "too many connections", nil)
 		conn.Close()
 		return
 	}

@@ -108,7 +108,7 @@ func TestFrameOf(t *testing.T) {
 // receiveFrom reads one message from bytes as a connection would, without a server.
 func receiveFrom(b []byte, limit int) (message, []byte, error) {
 	s := &Server{MaxFrame: limit}
-	share := newBudget(DefaultMaxReceiving).open("h", func() {})
+	share := newBudget(DefaultMaxReceiving).open(&host{name: "h"}, func() {})
 	c := &connection{server: s, share: share, limited: true}
 	in := inbox{share: share}
 	how, err := c.receive(bufio.NewReaderSize(bytes.NewReader(b), 16), &in)
