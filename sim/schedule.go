@@ -69,8 +69,8 @@ func (f *fault) String() string {
 }
 
 // plan draws a schedule of so many faults within a time. Some last for ever: one in ten.
-func (w *world) plan(count int, within time.Duration) []*fault {
-	random := rand.New(rand.NewPCG(w.seed, 1))
+func (w *world) plan(seed uint64, count int, within time.Duration) []*fault {
+	random := rand.New(rand.NewPCG(seed, 1))
 	busy := map[*node]time.Duration{} // until when an agent is away
 	var faults []*fault
 	for len(faults) < count {

@@ -145,7 +145,7 @@ func (s Scenario) restart(t *testing.T, w *world) {
 
 // suffer lets all go wrong that is planned, and watches for packets that go in circles until all is over.
 func (s Scenario) suffer(t *testing.T, w *world, r *Report) {
-	faults := w.plan(s.Faults, s.Within)
+	faults := w.plan(s.Seed, s.Faults, s.Within)
 	for _, f := range faults {
 		r.Faults = append(r.Faults, f.String())
 	}
@@ -200,8 +200,8 @@ func inflict(faults []*fault) {
 }
 
 // churn lets something go wrong every so often, never for ever.
-func (w *world) churn(within, every time.Duration) {
-	faults := w.plan(max(1, int(within/every)), within)
+func (w *world) churn(seed uint64, within, every time.Duration) {
+	faults := w.plan(seed, max(1, int(within/every)), within)
 	for _, f := range faults {
 		f.forever = false
 	}

@@ -215,8 +215,7 @@ func TestSoak(t *testing.T) {
 		const rounds = 8
 		var memory, routines [rounds]uint64
 		for i := range rounds {
-			w.seed = uint64(i) + 1
-			w.churn(*soak/rounds, 30*time.Second)
+			w.churn(uint64(i)+1, *soak/rounds, 30*time.Second)
 			if took, why := w.until(settleTime, func() string {
 				if why := w.wrongRoutes(); why != "" {
 					return why

@@ -85,8 +85,8 @@ func TestDrainAndStop(t *testing.T) {
 			t.Errorf("%q with input %q: exit code %d, the agent was asked %q, printed\n%s", test.args, test.input, code, done, printed)
 		}
 	}
-	o.refusal = &openrctrl.OpenrError{Message: "the agent is being drained and stopped already"}
-	if printed, code := typed(t, "", "--port", port, "openr", "drain", "--and-stop", "-y"); code != 1 || printed != "breeze: the agent is being drained and stopped already\nexit code 1\n" {
+	busy := &ownAgent{refusal: &openrctrl.OpenrError{Message: "the agent is being drained and stopped already"}}
+	if printed, code := typed(t, "", "--port", serveStatus(t, busy), "openr", "drain", "--and-stop", "-y"); code != 1 || printed != "breeze: the agent is being drained and stopped already\nexit code 1\n" {
 		t.Errorf("exit code %d, %s", code, printed)
 	}
 	// An agent of Open/R's cannot do it, and neither does half of it.
