@@ -11,13 +11,17 @@ import (
 // once take turns instead of all memory. A dump of more keys than that waits until it is alone.
 const maxDumpedKeys = 1 << 20
 
+// maxDumps bounds how many dumps are made at the same time, however short: each takes a processor's time slice in turn with the
+// loops of the modules, and a hello must not wait for hundreds of them.
+const maxDumps = 16
+
 // dumping runs f, which copies n keys, when it is its turn. Peers' stores do not wait for clients, nor clients for them.
 func (k *KvStore) dumping(ctx context.Context, n int, peer bool, f func()) error {
 	turns := k.dumps
 	if peer {
 		turns = k.syncs
 	}
-	weight := int64(min(n, maxDumpedKeys))
+	weight := int64(max(min(n, maxDumpedKeys), maxDumpedKeys/maxDumps))
 	if err := turns.Acquire(ctx, weight); err != nil {
 		return err
 	}

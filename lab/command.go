@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/vishvananda/netns"
+
+	"openr/lab/hostile"
 )
 
 // defaultName is the lab that is meant when none is named.
@@ -33,7 +35,7 @@ func Command() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(upCommand(), downCommand(), listCommand(), execCommand())
+	cmd.AddCommand(upCommand(), downCommand(), listCommand(), execCommand(), hostile.Command())
 	return cmd
 }
 
