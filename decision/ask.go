@@ -91,7 +91,7 @@ func (d *Decision) DrainState(ctx context.Context, node string) (state DrainStat
 // drainState is what DrainState returns.
 func (c *core) drainState(node string) (state DrainState) {
 	for area, ls := range c.areas {
-		id, ok := ls.ids[node]
+		id, ok := ls.id(node)
 		if !ok {
 			continue
 		}

@@ -3,32 +3,7 @@ package decision
 import (
 	"maps"
 	"slices"
-
-	"openr/lsdb"
 )
-
-// clone returns a core that knows the same network, advertisements and static routes, and that may be changed without c
-// learning of it. It has handed nothing on: its table is empty. It may be used by another goroutine.
-func (c *core) clone() *core {
-	d := *c
-	d.decoder, d.names = lsdb.NewDecoder(), c.names.clone()
-	d.areaIDs, d.areaNames = maps.Clone(c.areaIDs), slices.Clone(c.areaNames)
-	d.areas = make(map[string]*linkState, len(c.areas))
-	for area, ls := range c.areas {
-		d.areas[area] = ls.clone(d.names)
-	}
-	d.prefixes = c.prefixes.clone()
-	for _, rec := range c.prefixes.records {
-		if rec.hops != nil {
-			d.names.release(rec.best.node)
-		}
-	}
-	d.static = maps.Clone(c.static)
-	d.built, d.withheld, d.pending = false, withheld{}, pending{}
-	d.order.aside = slices.Clone(c.order.aside)
-	d.lfa, d.coverage, d.tally, d.told = nil, [protections]int64{}, tally{}, told{}
-	return &d
-}
 
 func (n *names) clone() *names {
 	return &names{ids: maps.Clone(n.ids), list: slices.Clone(n.list), refs: slices.Clone(n.refs), free: slices.Clone(n.free)}
@@ -37,7 +12,7 @@ func (n *names) clone() *names {
 // clone returns a graph that may be changed on its own.
 func (ls *linkState) clone(names *names) *linkState {
 	d := newArea(ls.me, names)
-	d.ids, d.vertices, d.graph = maps.Clone(ls.ids), slices.Clone(ls.vertices), slices.Clone(ls.graph)
+	d.known, d.vertices, d.graph = ls.known, slices.Clone(ls.vertices), slices.Clone(ls.graph)
 	edges, all := 0, 0
 	for id := range ls.vertices {
 		edges, all = edges+len(ls.vertices[id].out), all+len(ls.graph[id].out)
@@ -47,27 +22,6 @@ func (ls *linkState) clone(names *names) *linkState {
 		i, j := len(out), len(packed)
 		out, packed = append(out, ls.vertices[id].out...), append(packed, ls.graph[id].out...)
 		d.vertices[id].out, d.graph[id].out = slices.Clip(out[i:]), slices.Clip(packed[j:])
-	}
-	return d
-}
-
-// clone returns the advertisements without routes.
-func (s *prefixState) clone() prefixState {
-	d := newPrefixState(len(s.records))
-	d.advertised = s.advertised
-	all := make([]record, 0, len(s.records))
-	for p, rec := range s.records {
-		all = append(all, record{prefix: p})
-		copied := &all[len(all)-1]
-		copied.adverts = append(copied.single[:0:1], rec.adverts...)
-		d.records[p] = copied
-	}
-	d.behind = make([][]*record, len(s.behind))
-	for id, list := range s.behind {
-		d.behind[id] = make([]*record, len(list))
-		for i, rec := range list {
-			d.behind[id][i] = d.records[rec.prefix]
-		}
 	}
 	return d
 }

@@ -162,7 +162,7 @@ func TestGarbageLeavesOldContentInForce(t *testing.T) {
 func TestKeysSpeakForThemselves(t *testing.T) {
 	b := ring(t)
 	b.build(epoch)
-	nodes, prefixes := len(b.areas["A"].ids), b.prefixes.advertised
+	nodes, prefixes := b.areas["A"].known, b.prefixes.advertised
 	pub := newPublication()
 	for key, data := range map[string][]byte{
 		lsdb.AdjKey("2"):                lsdb.AdjacencyDatabase{Node: "17"}.Marshal(),
@@ -175,8 +175,8 @@ func TestKeysSpeakForThemselves(t *testing.T) {
 	if problems := b.apply(pub, epoch); len(problems) != 4 || b.tally.errors != 4 || b.pending.any() {
 		t.Errorf("problems %v, %d counted, pending %v", problems, b.tally.errors, b.pending)
 	}
-	if len(b.areas["A"].ids) != nodes || b.prefixes.advertised != prefixes {
-		t.Errorf("%d nodes and %d prefixes, want %d and %d", len(b.areas["A"].ids), b.prefixes.advertised, nodes, prefixes)
+	if b.areas["A"].known != nodes || b.prefixes.advertised != prefixes {
+		t.Errorf("%d nodes and %d prefixes, want %d and %d", b.areas["A"].known, b.prefixes.advertised, nodes, prefixes)
 	}
 }
 

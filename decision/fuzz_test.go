@@ -41,7 +41,7 @@ func FuzzPublication(f *testing.F) {
 			b.apply(pub, epoch)
 			b.build(epoch)
 		}
-		for node := range b.areas["A"].ids {
+		for node := range b.areas["A"].nodes() {
 			b.routes(node)
 		}
 		b.received(nil, "", "")

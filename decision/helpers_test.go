@@ -211,3 +211,9 @@ func sameTable(a, b map[netip.Prefix]msg.Route) error {
 func without(list []lsdb.Adjacency, node string) []lsdb.Adjacency {
 	return slices.DeleteFunc(slices.Clone(list), func(a lsdb.Adjacency) bool { return a.Node == node })
 }
+
+// at returns the id of a node whose adjacency database is known; 0 if it is not.
+func (ls *linkState) at(node string) int32 {
+	id, _ := ls.id(node)
+	return id
+}

@@ -292,8 +292,8 @@ func TestWaitingHarmsNothing(t *testing.T) {
 			want := fresh.build(now).Update
 			up := map[string]bool{}
 			ls := c.areas["A"]
-			for _, e := range ls.vertices[ls.ids[c.me]].out {
-				up[ls.vertices[ls.ids[c.me]].db.Adjacencies[e.adj].IfName] = e.up
+			for _, e := range ls.vertices[ls.at(c.me)].out {
+				up[ls.vertices[ls.at(c.me)].db.Adjacencies[e.adj].IfName] = e.up
 			}
 			for p, r := range table {
 				for _, h := range r.NextHops {

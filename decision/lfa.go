@@ -255,7 +255,7 @@ func (l *lfa) find(s *solver, advertised []advert, r msg.Route) alternates {
 // makes no circles even if more fails than was foreseen (RFC 5286, downstream paths); of these, those with the shortest path.
 func (l *lfa) compute(v *view, primary []msg.NextHop, targets []int32, v4 bool) (best alternates) {
 	ls, known := v.ls, l.distances[v.area]
-	root := ls.ids[ls.me]
+	root := v.tree.root
 	nearest := func(from []uint64) uint64 {
 		least := uint64(unreached)
 		for _, t := range targets {
@@ -283,7 +283,7 @@ func (l *lfa) compute(v *view, primary []msg.NextHop, targets []int32, v4 bool) 
 			}
 			r := rank{node: true, downstream: theirs < mine, cost: uint64(e.metric) + theirs}
 			for _, h := range primary {
-				id := ls.ids[h.Neighbor]
+				id, _ := ls.id(h.Neighbor)
 				through := known[id]
 				r.node = r.node && through != nil && id != e.to && theirs < plus(from[id], nearest(through))
 			}

@@ -209,8 +209,8 @@ func TestAlternatesMakeNoCircles(t *testing.T) {
 				if e.protection != notProtected || p == anycast(1) { // neighbours may reach owners of it that are out of reach here
 					continue
 				}
-				for _, out := range ls.vertices[ls.ids[node]].out {
-					a := ls.vertices[ls.ids[node]].db.Adjacencies[out.adj]
+				for _, out := range ls.vertices[ls.at(node)].out {
+					a := ls.vertices[ls.at(node)].db.Adjacencies[out.adj]
 					if !out.up || a.IfName == r.NextHops[0].IfName || ls.graph[out.to].closed {
 						continue
 					}
@@ -378,7 +378,7 @@ func TestDistances(t *testing.T) {
 		for _, db := range drawNetwork(t) {
 			ls.update(*db)
 		}
-		for _, id := range ls.ids {
+		for _, id := range ls.nodes() {
 			if got, want := ls.distances(id), ls.spf(id).dist; !slices.Equal(got, want) {
 				t.Fatalf("from %d: %v, want %v", id, got, want)
 			}

@@ -2,7 +2,7 @@ package decision
 
 import (
 	"cmp"
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 
@@ -17,9 +17,9 @@ import (
 type linkState struct {
 	me       string // usability is judged from this node's point of view, whatever the root of an SPF run
 	names    *names
-	ids      map[string]int32 // of the nodes whose adjacency database is known
-	vertices []vertex         // by id
-	graph    []arcs           // by id: what SPF runs on
+	known    int      // nodes whose adjacency database is known
+	vertices []vertex // by id; those of other nodes are empty
+	graph    []arcs   // by id: what SPF runs on
 
 	own     *tree           // of me; nil: not computed yet, or me is not known. It is brought up to date by repair
 	trees   map[int32]*tree // of other roots, valid until the topology changes
@@ -86,7 +86,26 @@ func newLinkState(me string) *linkState { return newArea(me, newNames()) }
 
 // newArea returns the graph of an area, empty.
 func newArea(me string, names *names) *linkState {
-	return &linkState{me: me, names: names, ids: map[string]int32{}, trees: map[int32]*tree{}, anew: true}
+	return &linkState{me: me, names: names, trees: map[int32]*tree{}, anew: true}
+}
+
+// id returns the id of a node whose adjacency database is known.
+func (ls *linkState) id(node string) (id int32, known bool) {
+	if id, known = ls.names.ids[node]; !known || int(id) >= len(ls.vertices) || ls.vertices[id].db.Node == "" {
+		return 0, false
+	}
+	return id, true
+}
+
+// nodes goes through the nodes whose adjacency databases are known.
+func (ls *linkState) nodes() iter.Seq2[string, int32] {
+	return func(yield func(string, int32) bool) {
+		for id := range ls.vertices {
+			if node := ls.vertices[id].db.Node; node != "" && !yield(node, int32(id)) {
+				return
+			}
+		}
+	}
 }
 
 // usable reports whether an adjacency may be used from my point of view: while a node initializes, only itself may route
@@ -106,7 +125,7 @@ func (ls *linkState) propose(db lsdb.AdjacencyDatabase) *proposal {
 	p := &proposal{vertex: vertex{db: db}}
 	p.vertex.index, p.ignored = indexAdjacencies(db)
 	p.vertex.out = ls.match(&p.vertex)
-	id, known := ls.ids[db.Node]
+	id, known := ls.id(db.Node)
 	if !known {
 		p.change = compareEdges(&vertex{}, &p.vertex)
 		p.topology = len(p.better) > 0 || db.Node == ls.me // from nothing at all to the node itself
@@ -140,10 +159,10 @@ func addUp(list []int32, links []edge) []int32 {
 
 // adopt puts a proposal in force.
 func (ls *linkState) adopt(p *proposal) {
-	id, known := ls.ids[p.vertex.db.Node]
+	id, known := ls.id(p.vertex.db.Node)
 	if !known {
 		id = ls.names.acquire(p.vertex.db.Node)
-		ls.ids[p.vertex.db.Node] = id
+		ls.known++
 		if n := len(ls.names.list) - len(ls.vertices); n > 0 {
 			ls.vertices, ls.graph = append(ls.vertices, make([]vertex, n)...), append(ls.graph, make([]arcs, n)...)
 			clear(ls.trees) // they are too short for the new id
@@ -171,7 +190,7 @@ func (ls *linkState) adopt(p *proposal) {
 
 // remove forgets a node's adjacency database.
 func (ls *linkState) remove(node string) change {
-	id, known := ls.ids[node]
+	id, known := ls.id(node)
 	if !known {
 		return change{}
 	}
@@ -180,7 +199,7 @@ func (ls *linkState) remove(node string) change {
 	ls.pending.heads = append(ls.pending.heads, ls.mirror(id, old)...)
 	ls.graph[id] = arcs{}
 	ls.change(id)
-	delete(ls.ids, node)
+	ls.known--
 	ls.names.release(id)
 	clear(ls.trees)
 	ls.led = nil
@@ -231,7 +250,7 @@ func (ls *linkState) match(v *vertex) []edge {
 	out := make([]edge, 0, len(v.index))
 	for _, i := range v.index {
 		a := &v.db.Adjacencies[i]
-		peer, ok := ls.ids[a.Node]
+		peer, ok := ls.id(a.Node)
 		if !ok {
 			continue
 		}
@@ -337,16 +356,17 @@ func compareEdges(old, now *vertex) (c change) {
 func (ls *linkState) adjacent(a, b string) bool { return ls.lists(a, b) && ls.lists(b, a) }
 
 func (ls *linkState) lists(from, to string) bool {
-	id, ok := ls.ids[from]
+	id, ok := ls.id(from)
 	return ok && slices.ContainsFunc(ls.vertices[id].db.Adjacencies, func(a lsdb.Adjacency) bool { return a.Node == to })
 }
 
 // databases returns all adjacency databases, sorted by node.
 func (ls *linkState) databases() []lsdb.AdjacencyDatabase {
-	dbs := make([]lsdb.AdjacencyDatabase, 0, len(ls.ids))
-	for _, node := range slices.Sorted(maps.Keys(ls.ids)) {
-		dbs = append(dbs, ls.vertices[ls.ids[node]].db)
+	dbs := make([]lsdb.AdjacencyDatabase, 0, ls.known)
+	for _, id := range ls.nodes() {
+		dbs = append(dbs, ls.vertices[id].db)
 	}
+	slices.SortFunc(dbs, func(a, b lsdb.AdjacencyDatabase) int { return strings.Compare(a.Node, b.Node) })
 	return dbs
 }
 

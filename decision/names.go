@@ -1,5 +1,7 @@
 package decision
 
+import "strings"
+
 // names gives node names small numbers, ids, by which the rest of this package knows nodes. An id is used again when nobody
 // refers to it any more, so that names that come and go leave nothing behind.
 type names struct {
@@ -14,6 +16,9 @@ func newNames() *names { return &names{ids: map[string]int32{}} }
 // acquire returns a node's id, which is good until release is called as often as acquire and hold were.
 func (n *names) acquire(name string) int32 {
 	id, known := n.ids[name]
+	if !known {
+		name = strings.Clone(name) // it may be a part of something larger
+	}
 	switch last := len(n.free) - 1; {
 	case known:
 	case last >= 0:

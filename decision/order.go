@@ -147,7 +147,8 @@ func (c *core) enact(ls *linkState, p *proposal, start, now time.Time) {
 	wave := c.built && p.topology && !p.worse && !c.busy(now)
 	if wave && len(p.eased) > 0 && len(p.better) > 0 && !ls.connects(p) {
 		c.order.aside = slices.Insert(c.order.aside, 0, aside{db, now})
-		p = ls.propose(worseOf(ls.vertices[ls.ids[db.Node]].db, db))
+		id, _ := ls.id(db.Node)
+		p = ls.propose(worseOf(ls.vertices[id].db, db))
 	}
 	var t turns
 	if wave && len(p.eased) > 0 {
@@ -191,7 +192,7 @@ func worseOf(old, db lsdb.AdjacencyDatabase) lsdb.AdjacencyDatabase {
 func (ls *linkState) connects(p *proposal) bool {
 	reached := func(id int32) bool { return int(id) < len(ls.led) && ls.led[id] }
 	var old vertex
-	id, known := ls.ids[p.vertex.db.Node]
+	id, known := ls.id(p.vertex.db.Node)
 	if known {
 		old = ls.vertices[id]
 	}
@@ -201,7 +202,7 @@ func (ls *linkState) connects(p *proposal) bool {
 	for _, i := range p.vertex.index {
 		a := &p.vertex.db.Adjacencies[i]
 		if _, had := old.find(identify(a)); !had {
-			if to, there := ls.ids[a.Node]; !known || !there || !reached(to) {
+			if to, there := ls.id(a.Node); !known || !there || !reached(to) {
 				return true
 			}
 		}
@@ -226,13 +227,13 @@ type turns struct{ mine, last int }
 // links at most shortest paths lead from there to this node, or with inwards how many links they go on from this node at most.
 // (Distances are the same in both directions, and all nodes on a shortest path from the nearest have the same nearest.)
 func (ls *linkState) turns(from []string, inwards bool) (t turns) {
-	me, known := ls.ids[ls.me]
+	me, known := ls.id(ls.me)
 	if !known {
 		return t
 	}
 	roots := make([]int32, len(from))
 	for i, node := range from {
-		roots[i] = ls.ids[node]
+		roots[i], _ = ls.id(node)
 	}
 	dist, order := ls.settle(roots...)
 	ls.spfRuns++

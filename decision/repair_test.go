@@ -311,7 +311,7 @@ func (w *plainWorld) check(t *rapid.T, c *core, table map[netip.Prefix]msg.Route
 		known = true
 		links := n.plainLinks("1")
 		dist := n.plainDistances("1", links)
-		for node, id := range ls.ids {
+		for node, id := range ls.nodes() {
 			d, reached := dist[node]
 			if !reached {
 				d = unreached
@@ -354,7 +354,7 @@ func (w *plainWorld) check(t *rapid.T, c *core, table map[netip.Prefix]msg.Route
 	used := map[string]int32{}
 	used[c.me]++
 	for _, ls := range c.areas {
-		for node := range ls.ids {
+		for node := range ls.nodes() {
 			used[node]++
 		}
 	}

@@ -46,7 +46,7 @@ func (c *core) newSolver(root string) (s *solver, known bool) {
 		v := &view{area: area, ls: c.areas[area]}
 		if root == c.me {
 			v.tree = v.ls.mine()
-		} else if id, ok := v.ls.ids[root]; ok {
+		} else if id, ok := v.ls.id(root); ok {
 			v.tree = v.ls.spf(id)
 		}
 		known = known || v.tree != nil

@@ -400,7 +400,7 @@ func TestHugeMetricsDoNotOverflow(t *testing.T) {
 	b.publish()
 	b.advertise("A", ":", p4) // the last node, behind nine such links
 	b.want("1", p4, "2147483647 to-2-0")
-	if d := newViewOf(b, "A").distance(b.areas["A"].ids[":"]); d != 9*huge {
+	if d := newViewOf(b, "A").distance(b.areas["A"].at(":")); d != 9*huge {
 		t.Errorf("distance %d", d)
 	}
 }

@@ -51,7 +51,7 @@ type hopKey struct {
 
 // spf returns the shortest-path tree of root. Overloaded nodes are reached but not passed through, unless they are the root.
 func (ls *linkState) spf(root int32) *tree {
-	if id, ok := ls.ids[ls.me]; ok && id == root {
+	if id, ok := ls.id(ls.me); ok && id == root {
 		return ls.mine()
 	}
 	if t := ls.trees[root]; t != nil {
@@ -67,7 +67,7 @@ func (ls *linkState) spf(root int32) *tree {
 
 // mine returns this node's own tree, up to date; nil if its adjacency database is not known.
 func (ls *linkState) mine() *tree {
-	root, known := ls.ids[ls.me]
+	root, known := ls.id(ls.me)
 	switch {
 	case !known:
 		ls.anew = ls.anew || ls.own != nil

@@ -116,10 +116,10 @@ func TestSPFEqualsBellmanFord(t *testing.T) {
 		ls := c.areas["A"]
 		links := n.plainLinks("1")
 		for _, root := range n {
-			tree := ls.spf(ls.ids[root.Node])
+			tree := ls.spf(ls.at(root.Node))
 			dist := n.plainDistances(root.Node, links)
 			for _, dest := range n {
-				id := ls.ids[dest.Node]
+				id := ls.at(dest.Node)
 				want, ok := dist[dest.Node]
 				if !ok {
 					want = unreached
@@ -166,7 +166,7 @@ func TestTreesAreCachedAndDropped(t *testing.T) {
 	for _, node := range []string{"1", "3"} {
 		runs := func() int64 {
 			before := ls.spfRuns
-			ls.spf(ls.ids[node])
+			ls.spf(ls.at(node))
 			return ls.spfRuns - before
 		}
 		runs()
@@ -184,7 +184,7 @@ func TestTreesAreCachedAndDropped(t *testing.T) {
 		b.link("A", "1", fmt.Sprint("n", i), 0, 1, 1)
 	}
 	b.publish()
-	for _, id := range ls.ids {
+	for _, id := range ls.nodes() {
 		ls.spf(id)
 	}
 	if len(ls.trees) > maxTrees {
@@ -259,7 +259,7 @@ func TestLinkStateUpdate(t *testing.T) {
 		if got := ls.remove("2"); got.topology {
 			t.Error("a change although it was gone")
 		}
-		if len(ls.vertices[ls.ids["1"]].out) != 0 {
+		if len(ls.vertices[ls.at("1")].out) != 0 {
 			t.Error("links remain")
 		}
 	})
@@ -324,7 +324,7 @@ func TestUpdatesAddUp(t *testing.T) {
 					}
 				}
 				if rapid.IntRange(0, 3).Draw(t, "look") == 0 {
-					for _, id := range ls.ids {
+					for _, id := range ls.nodes() {
 						ls.spf(id) // to be forgotten when it is no longer true
 					}
 				}
@@ -335,9 +335,9 @@ func TestUpdatesAddUp(t *testing.T) {
 			fresh.update(*db)
 		}
 		for _, from := range last {
-			got, want := ls.spf(ls.ids[from.Node]), fresh.spf(fresh.ids[from.Node])
+			got, want := ls.spf(ls.at(from.Node)), fresh.spf(fresh.at(from.Node))
 			for _, to := range last {
-				a, b := ls.ids[to.Node], fresh.ids[to.Node]
+				a, b := ls.at(to.Node), fresh.at(to.Node)
 				if got.dist[a] != want.dist[b] {
 					t.Fatalf("%s to %s: distance %d, want %d", from.Node, to.Node, got.dist[a], want.dist[b])
 				}

@@ -355,7 +355,7 @@ func (t *table) route(p netip.Prefix, adverts []advert) (msg.Route, bool) {
 func (t *table) reached() map[string]bool {
 	nodes := map[string]bool{}
 	for _, v := range t.views {
-		for node, id := range v.ls.ids {
+		for node, id := range v.ls.nodes() {
 			if v.distance(id) != unreached {
 				nodes[node] = true
 			}

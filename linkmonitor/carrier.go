@@ -50,7 +50,8 @@ func (w *linkWatch) flush(s *interfaces, now time.Time, out *effects) {
 	if !now.Before(w.until) {
 		return
 	}
-	watch := Watch{Until: w.until}
+	// What does not follow soon on a sign from another node does not come of it, and each look wakes up an idle processor.
+	watch := Watch{Until: w.until, Eases: !w.until.After(now.Add(watchHeard))}
 	for name := range s.flaps {
 		link, ok := s.table.link(name)
 		if !ok || !s.role(name).discover {
@@ -69,6 +70,14 @@ func (w *linkWatch) flush(s *interfaces, now time.Time, out *effects) {
 
 // isLinkLocal reports whether p is an IPv6 link-local address.
 func isLinkLocal(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() }
+
+// pause returns how long it is to the next look, some time after the first.
+func (w Watch) pause(since time.Duration) time.Duration {
+	if !w.Eases {
+		return w.Every
+	}
+	return max(w.Every, since/2)
+}
 
 // Watch implements LinkSource.
 func (n *Netlink) Watch(w Watch) {

@@ -104,14 +104,32 @@ func TestWatchAfterSignsFromElsewhere(t *testing.T) {
 		d.linkState(msg.Publication{KeyVals: map[msg.AreaKey]lsdb.Value{{Area: area, Key: "adj:other"}: {Version: 1, Data: []byte{1}}}}, d.now)
 		return d.tick(0).watch
 	}
-	if w := hear(); w == nil || w.Until != d.now.Add(watchHeard) {
+	if w := hear(); w == nil || w.Until != d.now.Add(watchHeard) || !w.Eases {
 		t.Errorf("after a sign from elsewhere: %s", watched(w))
 	}
-	if w := d.link(link(2, "eth0", false)).watch; w == nil || w.Until != d.now.Add(watchTime) {
+	if w := d.link(link(2, "eth0", false)).watch; w == nil || w.Until != d.now.Add(watchTime) || w.Eases {
 		t.Errorf("after a sign here: %s", watched(w))
 	}
 	if w := hear(); w != nil {
 		t.Errorf("another from elsewhere: %s", watched(w))
+	}
+}
+
+func TestWatchEases(t *testing.T) {
+	for _, tc := range []struct {
+		watch       Watch
+		since, want time.Duration
+	}{
+		{Watch{Every: 20}, 300, 20},
+		{Watch{Every: 20, Eases: true}, 0, 20},
+		{Watch{Every: 20, Eases: true}, 40, 20},
+		{Watch{Every: 20, Eases: true}, 60, 30},
+		{Watch{Every: 20, Eases: true}, 200, 100},
+		{Watch{Every: 200, Eases: true}, 300, 200},
+	} {
+		if got := tc.watch.pause(tc.since); got != tc.want {
+			t.Errorf("%+v, %d after the first look: a pause of %d, want %d", tc.watch, tc.since, got, tc.want)
+		}
 	}
 }
 

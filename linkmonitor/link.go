@@ -30,6 +30,7 @@ type LinkSource interface {
 type Watch struct {
 	Until time.Time
 	Every time.Duration
+	Eases bool   // the longer it lasts, the longer it may be between two looks
 	Links []Link // as they are known
 	Addrs []int  // ifindexes of links whose IPv6 addresses are to be listed each time
 }

@@ -133,7 +133,7 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 	done := make(chan struct{})
 	wg.Go(func() {
 		var watch Watch
-		var looked time.Time
+		var began, looked time.Time
 		seen := carriers{n.tell, map[string]bool{}}
 		look := time.NewTimer(time.Hour)
 		look.Stop()
@@ -149,12 +149,13 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 				asked.Store(true)
 				socket.SetReadDeadline(time.Unix(1, 0))
 			case watch = <-n.watches: // however often they come, no look comes earlier for it
+				began = time.Now()
 				look.Reset(time.Until(looked.Add(watch.Every)))
 			case <-look.C:
 				looked = time.Now()
 				n.attempt(conn, suspects(conn, watch, &seen)...)
 				if time.Now().Before(watch.Until) {
-					look.Reset(watch.Every)
+					look.Reset(watch.pause(looked.Sub(began)))
 				}
 			case a := <-n.skips:
 				n.attempt(conn, addrRequest(unix.RTM_DELADDR, 0, a), addrRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, a))

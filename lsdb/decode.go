@@ -15,10 +15,11 @@ import (
 )
 
 // Decoder decodes the contents of keys as the generated code does, but without its structs, and keeps one copy of each name
-// that comes again: those of nodes, interfaces, areas and tags. It is for one goroutine at a time.
+// that comes again: those of nodes, areas and tags. It is for one goroutine at a time.
 type Decoder struct {
 	p     *compact.Protocol
 	names map[string]string
+	whole string // what is being read, if names are to be parts of it
 	tails map[string]tail
 	heads int // fields read of which quick relies on there being one: the node, and an entry's prefix
 }
@@ -144,14 +145,16 @@ func (d *Decoder) PrefixDatabase(b []byte) (PrefixDatabase, error) {
 }
 
 // AdjacencyDatabase decodes the content of an adj: key. Area is what the sender wrote; the area of the publication counts
-// (Open/R decision/Decision.cpp).
+// (Open/R decision/Decision.cpp). The names within adjacencies are parts of one copy of b: to look up each of them costs more.
 func (d *Decoder) AdjacencyDatabase(b []byte) (AdjacencyDatabase, error) {
 	d.p.ResetRead(b)
+	d.whole = string(b)
+	defer func() { d.whole = "" }()
 	var db AdjacencyDatabase
 	err := d.fields(func(id int16, kind thrift.TType) (err error) {
 		switch {
 		case id == 1 && kind == thrift.STRING:
-			db.Node, err = d.name()
+			db.Node, err = d.part()
 		case id == 2 && kind == thrift.BOOL:
 			db.Overloaded, err = d.p.ReadBool(background)
 		case id == 3 && kind == thrift.LIST:
@@ -229,6 +232,13 @@ func (d *Decoder) name() (string, error) {
 		return "", err
 	}
 	return d.intern(b), nil
+}
+
+// part returns a string as a part of d.whole.
+func (d *Decoder) part() (string, error) {
+	b, err := d.text()
+	end := len(d.whole) - len(d.p.Unread())
+	return d.whole[end-len(b) : end], err
 }
 
 func (d *Decoder) intern(b []byte) string {
@@ -366,9 +376,9 @@ func (d *Decoder) adjacency(a *Adjacency) error {
 		var addr []byte
 		switch {
 		case id == 1 && kind == thrift.STRING:
-			a.Node, err = d.name()
+			a.Node, err = d.part()
 		case id == 2 && kind == thrift.STRING:
-			a.IfName, err = d.name()
+			a.IfName, err = d.part()
 		case id == 3 && kind == thrift.STRUCT:
 			addr, err = d.address()
 			a.NextHopV6, _ = netip.AddrFromSlice(addr)
@@ -388,7 +398,7 @@ func (d *Decoder) adjacency(a *Adjacency) error {
 		case id == 10 && kind == thrift.I64:
 			a.Weight, err = d.p.ReadI64(background)
 		case id == 11 && kind == thrift.STRING:
-			a.OtherIfName, err = d.name()
+			a.OtherIfName, err = d.part()
 		case id == 12 && kind == thrift.BOOL:
 			a.OnlyUsedByOther, err = d.p.ReadBool(background)
 		case id == 13 && kind == thrift.I32:

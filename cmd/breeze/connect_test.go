@@ -38,12 +38,7 @@ func listening(t *testing.T, do func(net.Conn)) (port string) {
 func TestUnreachable(t *testing.T) {
 	silent := listening(t, func(net.Conn) {})
 	closing := listening(t, func(c net.Conn) { c.Close() })
-	free, err := net.Listen("tcp", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := fmt.Sprint(free.Addr().(*net.TCPAddr).Port)
-	free.Close()
+	const nobody = "1" // tcpmux; a port that was free a moment ago may be somebody's now
 	for _, test := range []struct {
 		args []string
 		want string

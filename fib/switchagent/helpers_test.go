@@ -7,9 +7,11 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +66,15 @@ func route(p string, hops ...string) msg.Route {
 	return r
 }
 
+var loopbacks atomic.Uint32
+
+// loopback returns where an agent may listen that comes back on the same port: on an address of its own, because a
+// connection that leaves ::1 or 127.0.0.1 may be given the agent's port while the agent is away.
+func loopback() string {
+	n := loopbacks.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%250, 1+n/250%250, 1+n%250)
+}
+
 // agent starts an emulated switch agent that remembers routes only, for as long as the test runs.
 func agent(t testing.TB, o fakeswitch.Options) (*fakeswitch.Agent, string) {
 	t.Helper()
@@ -74,7 +85,7 @@ func agent(t testing.TB, o fakeswitch.Options) (*fakeswitch.Agent, string) {
 
 func start(t testing.TB, o fakeswitch.Options) (_ *fakeswitch.Agent, addr string, stop func()) {
 	t.Helper()
-	o.Listen = "[::1]:0"
+	o.Listen = loopback()
 	a, err := fakeswitch.New(o)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

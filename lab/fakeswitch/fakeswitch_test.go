@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,10 +200,14 @@ func transfer(t testing.TB, from *node, fromIf string, to *node, toIf string, ad
 	}
 }
 
+var loopbacks atomic.Uint32
+
 // start runs an agent in a node.
 func start(t testing.TB, n *node, o Options) (*Agent, string) {
 	t.Helper()
-	o.Listen = "[::1]:0" // in the namespace of the tests
+	// In the namespace of the tests, on an address of its own: a connection that leaves ::1 or 127.0.0.1 may be given the
+	// agent's port while the agent restarts.
+	o.Listen = fmt.Sprintf("127.254.%d.%d:0", 1+os.Getpid()%250, 1+loopbacks.Add(1)%250)
 	var a *Agent
 	must(t, n.do(func() (err error) {
 		a, err = New(o)
