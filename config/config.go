@@ -28,6 +28,7 @@ type Config struct {
 	CtrlPort        int  `key:"thrift_server.openr_ctrl_port" range:"1..65535"` // TCP port of KvStore and the control API; default 2018
 
 	BestRouteSelection bool               `key:"enable_best_route_selection"` // default true
+	RouteSelection     RouteSelection     `key:"route_selection_algorithm"`   // extension; default SHORTEST_DISTANCE
 	RibPolicy          bool               `key:"enable_rib_policy"`           // clients may set a policy that weighs next hops
 	OriginatedPrefixes []OriginatedPrefix `key:"originated_prefixes"`
 
@@ -52,6 +53,16 @@ type Config struct {
 
 	rest *openrconfig.OpenrConfig // the file with what the agent accepts but does not use yet; nil: defaults
 }
+
+// RouteSelection is what best route selection does with the distances of advertisements that are equally good otherwise (Open/R
+// OpenrConfig.thrift, RouteSelectionAlgorithm, which its configuration has no key for).
+type RouteSelection openrconfig.RouteSelectionAlgorithm
+
+// The algorithms of route selection.
+const (
+	ShortestDistance        = RouteSelection(openrconfig.RouteSelectionAlgorithm_SHORTEST_DISTANCE)          // the nearest of all areas
+	PerAreaShortestDistance = RouteSelection(openrconfig.RouteSelectionAlgorithm_PER_AREA_SHORTEST_DISTANCE) // the nearest of each area
+)
 
 // Area is a flooding domain and which interfaces and neighbours belong to it.
 type Area struct {

@@ -58,7 +58,8 @@ func drawConfig(t *rapid.T) *Config {
 		NodeName: rapid.StringMatching(`[a-zA-Z0-9._-]{1,20}`).Draw(t, "name"),
 		DryRun:   flag("dryrun"), EnableV4: flag("v4"), V4OverV6NextHop: flag("v4 over v6"),
 		IPTOS: num("tos", 0, 255), CtrlPort: num("ctrl port", 1, 65535), BestRouteSelection: flag("best"),
-		AssumeDrained: flag("drained"), SoftDrain: flag("soft"), SoftDrainIncrement: int32(num("increment", 1, 1<<31-1)),
+		RouteSelection: rapid.SampledFrom([]RouteSelection{ShortestDistance, PerAreaShortestDistance}).Draw(t, "selection"),
+		AssumeDrained:  flag("drained"), SoftDrain: flag("soft"), SoftDrainIncrement: int32(num("increment", 1, 1<<31-1)),
 		UndrainedFlagPath: rapid.String().Draw(t, "flag path"), StorePath: rapid.String().Draw(t, "store"),
 		AdjHold: seconds("adj hold", 0, 1<<31-1), InitOptimization: flag("init"), SkipDAD: flag("skip DAD"),
 		Spark: Spark{

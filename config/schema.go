@@ -17,10 +17,11 @@ import (
 // tags of the generated types are the keys.
 type file struct {
 	*openrconfig.OpenrConfig
-	NetlinkFib   *netlinkFib   `json:"netlink_fib"`
-	NetlinkLinks *netlinkLinks `json:"netlink_links"`
-	ZebraFib     *zebraFib     `json:"zebra_fib"`
-	KvStore      *kvStoreLimit `json:"kvstore_limits"`
+	RouteSelection openrconfig.RouteSelectionAlgorithm `json:"route_selection_algorithm"`
+	NetlinkFib     *netlinkFib                         `json:"netlink_fib"`
+	NetlinkLinks   *netlinkLinks                       `json:"netlink_links"`
+	ZebraFib       *zebraFib                           `json:"zebra_fib"`
+	KvStore        *kvStoreLimit                       `json:"kvstore_limits"`
 }
 
 // netlinkFib is our own section of the file: how routes are marked in the Linux kernel.

@@ -331,11 +331,14 @@ func TestDistancePerArea(t *testing.T) {
 		w.says("A", "3", p4, distance(2))
 		w.says("B", "4", p4, distance(3))
 		w.says("B", "5", p4, distance(4))
+		w.edit = append(w.edit, func(cfg *config.Config) {
+			if perArea {
+				cfg.RouteSelection = config.PerAreaShortestDistance
+			}
+		})
 		check := func(want string) {
 			t.Helper()
-			c := w.core("1")
-			c.distancePerArea = perArea
-			if got := routeText(c.build(epoch).Update[prefix(p4)]); got != want {
+			if got := routeText(w.core("1").build(epoch).Update[prefix(p4)]); got != want {
 				t.Errorf("per area %v: %s, want %s", perArea, got, want)
 			}
 		}

@@ -64,7 +64,8 @@ func (p *pending) any() bool { return p.full || p.policy != "" || len(p.prefixes
 func newCore(cfg *config.Config) *core {
 	c := &core{
 		settings: settings{
-			bestRouteSelection: cfg.BestRouteSelection, v4: cfg.EnableV4, v4OverV6: cfg.V4OverV6NextHop,
+			bestRouteSelection: cfg.BestRouteSelection, distancePerArea: cfg.RouteSelection == config.PerAreaShortestDistance,
+			v4: cfg.EnableV4, v4OverV6: cfg.V4OverV6NextHop,
 		},
 		me: cfg.NodeName, myAreas: cfg.AreaIDs(), perf: cfg.LinkMonitor.PerfMeasurement,
 		decoder: lsdb.NewDecoder(), names: newNames(), areaIDs: map[string]int32{}, areas: map[string]*linkState{},

@@ -103,6 +103,9 @@ func (d *Decision) Run(ctx context.Context) error {
 	}
 }
 
+// maxSaid bounds how many keys are logged of those in one publication that say something that makes no sense.
+const maxSaid = 20
+
 // take empties the queues, so that what came together is acted on together.
 func (d *Decision) take(now time.Time) {
 	if u, ok := d.Peers.Take(); ok {
@@ -113,8 +116,12 @@ func (d *Decision) take(now time.Time) {
 		d.core.applyStatic(u, now)
 	}
 	if pub, ok := d.Publications.Take(); ok {
-		for _, p := range d.core.apply(pub, now) {
+		problems := d.core.apply(pub, now)
+		for _, p := range problems[:min(len(problems), maxSaid)] {
 			d.Log.Warn("ignored what a key says", zap.String("area", p.key.Area), zap.String("key", p.key.Key), zap.Error(p.err))
+		}
+		if more := len(problems) - maxSaid; more > 0 {
+			d.Log.Warn("ignored what more keys say; "+counterError+" counts them all", zap.Int("keys", more))
 		}
 		if pub.Synced && d.gate.kvStore {
 			d.gate.kvStore = false
@@ -147,7 +154,6 @@ func (d *Decision) compute(now time.Time) time.Time {
 			d.Counters.Count(counterDelayedByGate)
 		}
 		d.build()
-		d.Init.Reached(monitor.RIBComputed)
 		return d.rest(time.Now())
 	}
 	if !d.core.due(now) {
@@ -220,6 +226,9 @@ func (d *Decision) build() {
 	}
 	d.Log.Debug("routes computed", zap.Bool("full", u.Full), zap.Int("update", len(u.Update)), zap.Int("delete", len(u.Delete)),
 		zap.Duration("spf", spfDone.Sub(start)), zap.Duration("build", end.Sub(spfDone)))
+	if first {
+		d.Init.Reached(monitor.RIBComputed)
+	}
 	if d.Routes != nil && (first || len(u.Update) > 0 || len(u.Delete) > 0) {
 		d.Routes.Push(u)
 	}

@@ -261,6 +261,8 @@ func (f *Fib) let(ctx context.Context, work func(ctx context.Context)) {
 				panic(panicked) // where the agent can catch it, and tell the neighbours
 			}
 			return
+		case <-ctx.Done():
+			<-done // the Programmer heeds nothing: that this module is stuck is to be seen
 		case call := <-f.calls.C():
 			call()
 		}

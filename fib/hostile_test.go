@@ -313,6 +313,51 @@ func TestHungProgrammer(t *testing.T) {
 	})
 }
 
+// deaf is a Programmer that does not heed its context.
+type deaf struct {
+	*Memory
+	awake chan struct{}
+}
+
+func (d *deaf) Apply(ctx context.Context, update []msg.Route, del []netip.Prefix) (map[netip.Prefix]error, error) {
+	<-d.awake
+	return d.Memory.Apply(ctx, update, del)
+}
+
+// TestDeafProgrammer: one that goes on after its time is seen by who watches over the module, as nobody is answered any more.
+func TestDeafProgrammer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &deaf{DryRun(), make(chan struct{})}
+		routes := queue.New(msg.MergeRoutes)
+		f := New(Options{Config: &config.Config{}, Routes: routes, Programmer: p})
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- f.Run(ctx) }()
+		routes.Push(full())
+		time.Sleep(time.Second)
+		routes.Push(msg.RouteUpdate{Update: map[netip.Prefix]msg.Route{prefix(1): route(1, 1)}})
+		time.Sleep(patience / 2)
+		if _, err := f.Routes(t.Context()); err != nil {
+			t.Errorf("within its time: %v", err)
+		}
+		time.Sleep(patience)
+		late, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		if _, err := f.Routes(late); err == nil {
+			t.Error("answered after the Programmer's time was over")
+		}
+		close(p.awake)
+		synctest.Wait()
+		if _, err := f.Routes(t.Context()); err != nil {
+			t.Errorf("when it is awake: %v", err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // snail is a Programmer that takes two seconds for each call.
 type snail struct {
 	*Memory
