@@ -9,8 +9,8 @@ import (
 
 // The floors of the house, from the ground up. A package imports only from floors below its own; see ARCHITECTURE.md.
 var (
-	foundation = []string{"queue", "lsdb", "msg", "monitor", "config", "policy", "thrift", "watchdog"}
-	modules    = []string{"configstore", "spark", "linkmonitor", "kvstore", "prefixmanager", "decision", "fib"}
+	foundation = []string{"queue", "lsdb", "msg", "monitor", "config", "policy", "thrift", "watchdog", "zmtp"}
+	modules    = []string{"configstore", "spark", "linkmonitor", "kvstore", "prefixmanager", "decision", "fib", "endpoint"}
 	above      = []string{"agent", "ctrl", "platform", "web", "cmd", "lab"}
 )
 

@@ -1,8 +1,14 @@
-// Package endpoint will be the endpoint directory: which hosts (MAC and IP addresses) are behind which node, how they are
-// learned, how they age and move, and the controls against rogue endpoints, loops and flapping.
+// Package endpoint decides what a leaf does about endpoints: which hosts (MAC and IP addresses) are behind which port or
+// leaf, how they age and move, and what becomes of those that move too often.
 //
-// Nothing is built here yet: the agent routes prefixes and knows nothing of the hosts within them.
+// It is the pure core of the endpoint directory's leaf: events with a time in, actions out. It reads no clock and touches
+// no socket, and one goroutine is to call it. The kernel is the business of package endpoint/linux, what leaves and oracles
+// say to each other that of endpoint/coop; both speak with this package's types.
 //
-// Owns: nothing yet; later the table of local endpoints and their timers. Reads: nothing yet; later the kernel's neighbour
-// and bridge tables. Writes: nothing yet; later endpoint records for the directory (package endpoint/coop).
+// What happens to a host, in the order of the files: it is learned (learn.go), ages and is probed (age.go), is published,
+// found elsewhere and followed by a bounce entry (directory.go), and is judged when it moves (guard.go: rogue control;
+// loop.go: loop protection and move dampening).
+//
+// Owns: the table of endpoints of one leaf, their timers and counts of moves, and the faults. Reads: events of the data
+// plane, the directory and the operator. Writes: actions for the data plane and the directory, faults, counters.
 package endpoint
