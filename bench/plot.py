@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Draw what the benchmarks measured, as SVG, and print it as Markdown.
+"""Draw what the benchmarks measured, as SVG, and write its tables into a Markdown document.
 
-  plot.py compare RESULTS.json OUT.svg     what fabric.py run --json wrote
-  plot.py growth RESULTS.json OUT.svg      what the simulation of growing networks wrote (make sim)
+  plot.py compare RESULTS.json OUT.svg [DOCUMENT.md]    what fabric.py run --json wrote
+  plot.py growth RESULTS.json OUT.svg [DOCUMENT.md]     what the simulation of growing networks wrote (make sim)
+
+The tables take the place of what stands in the document between <!-- begin compare --> and <!-- end compare --> (or growth); they are
+printed as well.
 
 Only the standard library is needed.
 """
@@ -107,13 +110,13 @@ def compare(results, out):
                 svg.text(x + bar / 2, y0 + h - max(tall, 1) - 2, number(v), "middle", font_size=7)
     svg.write(out)
     for t in topologies:
-        print(f"\n| {t} | " + " | ".join(f"{title} ({unit})" for title, unit, _ in METRICS) + " |")
-        print("|---" * (len(METRICS) + 1) + "|")
+        yield f"\n| {t} | " + " | ".join(f"{title} ({unit})" for title, unit, _ in METRICS) + " |"
+        yield "|---" * (len(METRICS) + 1) + "|"
         for p in programs:
             r = cells.get((t, p))
             if r:
                 note = "" if r.get("ecmp_complete", True) else " (not all ECMP next hops)"
-                print(f"| {LABELS.get(p, p)}{note} | " + " | ".join(number(get(r)) for _, _, get in METRICS) + " |")
+                yield f"| {LABELS.get(p, p)}{note} | " + " | ".join(number(get(r)) for _, _, get in METRICS) + " |"
 
 
 # What grows: title, unit, key.
@@ -152,14 +155,28 @@ def growth(results, out):
             for x, y in points:
                 svg.rect(x - 2, y - 2, 4, 4, COLOURS[i % len(COLOURS)])
     svg.write(out)
-    print("| network | nodes | " + " | ".join(f"{t} ({u})" for t, u, _ in GROWTH) + " |")
-    print("|---" * (len(GROWTH) + 2) + "|")
+    yield "| network | nodes | " + " | ".join(f"{t} ({u})" for t, u, _ in GROWTH) + " |"
+    yield "|---" * (len(GROWTH) + 2) + "|"
     for r in results:
-        print(f"| {r['topology']} | {r['nodes']} | " + " | ".join(number(r[k]) for _, _, k in GROWTH) + " |")
+        yield f"| {r['topology']} | {r['nodes']} | " + " | ".join(number(r[k]) for _, _, k in GROWTH) + " |"
+
+
+def insert(document, what, text):
+    """Put text between the marks for it in a document."""
+    with open(document) as f:
+        before, begin, rest = f.read().partition(f"<!-- begin {what} -->\n")
+    _, end, after = rest.partition(f"<!-- end {what} -->\n")
+    if not begin or not end:
+        sys.exit(f"{document}: want the lines <!-- begin {what} --> and <!-- end {what} -->")
+    with open(document, "w") as f:
+        f.write(before + begin + text + end + after)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in ("compare", "growth"):
+    if len(sys.argv) not in (4, 5) or sys.argv[1] not in ("compare", "growth"):
         sys.exit(__doc__)
     with open(sys.argv[2]) as f:
-        {"compare": compare, "growth": growth}[sys.argv[1]](json.load(f), sys.argv[3])
+        tables = "\n".join({"compare": compare, "growth": growth}[sys.argv[1]](json.load(f), sys.argv[3])).strip("\n") + "\n"
+    print(tables, end="")
+    if len(sys.argv) == 5:
+        insert(sys.argv[4], sys.argv[1], "\n" + tables + "\n")

@@ -7,6 +7,8 @@
 #   git                           the version in the binaries
 #   systemd-container, debootstrap  a real systemd, for make test-systemd
 #   frr                           zebra, through which routes can be programmed
+#   python3-zmq, libzmq5          the real ZeroMQ, beside which zmtp is tested and measured
+#   tshark                        Wireshark's dissectors, for the one of COOP
 #   python3-thrift                a Thrift client of another make, which the tests hold against the agent
 set -eu
 
@@ -27,6 +29,7 @@ need systemd-nspawn systemd-container
 need debootstrap debootstrap
 [ -x /usr/lib/frr/zebra ] || missing="$missing frr"
 [ -e /usr/lib/python3/dist-packages/thrift/protocol/THeaderProtocol.py ] || missing="$missing python3-thrift"
+[ -e /usr/lib/python3/dist-packages/zmq/__init__.py ] || missing="$missing python3-zmq libzmq5"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 
 if ! command -v go >/dev/null 2>&1; then
