@@ -13,8 +13,8 @@ import (
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
-	"openr/thrift/gen/openragent"
 	"openr/thrift/gen/openrctrl"
+	"openr/thrift/gen/openrendpoint"
 )
 
 // Options are what a Ctrl is made of. Config, the modules and KeyRequests are required.
@@ -34,6 +34,7 @@ type Options struct {
 	PrefixManager PrefixManager
 	ConfigStore   ConfigStore // nil: the methods for configuration keys fail
 	Agent         Agent       // nil: there is none beside the modules
+	Endpoints     Endpoints   // nil: the methods of the endpoint directory fail
 
 	KeyRequests *queue.Queue[msg.KeyRequests] // ctrl -> kvstore: keys that clients have this node originate
 }
@@ -49,7 +50,7 @@ type Ctrl struct {
 	options map[string]string
 }
 
-var _ openragent.OpenrAgent = (*Ctrl)(nil) // every method of every service
+var _ openrendpoint.OpenrEndpoint = (*Ctrl)(nil) // every method of every service
 
 // New returns the service. It runs nothing by itself: serve its Service with package rpc.
 func New(o Options) *Ctrl {

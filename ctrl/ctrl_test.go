@@ -37,6 +37,8 @@ type modules struct {
 	fib    *FakeFib
 	prefix *FakePrefixManager
 	config *FakeConfigStore
+
+	endpoints *fakeEndpoints
 }
 
 // newTest returns a Ctrl of node1 with areas (default "0") over fakes.
@@ -44,7 +46,7 @@ func newTest(areas ...string) (*Ctrl, *modules) {
 	if len(areas) == 0 {
 		areas = []string{"0"}
 	}
-	m := &modules{&FakeKvStore{Areas: map[string]map[string]lsdb.Value{}}, &FakeSpark{}, &FakeLinkMonitor{}, &FakeDecision{}, &FakeFib{}, &FakePrefixManager{}, &FakeConfigStore{}}
+	m := &modules{&FakeKvStore{Areas: map[string]map[string]lsdb.Value{}}, &FakeSpark{}, &FakeLinkMonitor{}, &FakeDecision{}, &FakeFib{}, &FakePrefixManager{}, &FakeConfigStore{}, &fakeEndpoints{}}
 	cfg := config.Default("node1")
 	cfg.Areas = nil
 	for _, id := range areas {
@@ -55,6 +57,7 @@ func newTest(areas ...string) (*Ctrl, *modules) {
 	return New(Options{
 		Config: cfg, Counters: counters, Events: monitor.NewEventLog("node1", 10), Init: monitor.NewInitialization(nil, counters), Version: "v1",
 		KvStore: m.kv, Spark: m.spark, LinkMonitor: m.lm, Decision: m.dec, Fib: m.fib, PrefixManager: m.prefix, ConfigStore: m.config,
+		Endpoints:   m.endpoints,
 		KeyRequests: queue.New(msg.MergeKeyRequests),
 	}), m
 }

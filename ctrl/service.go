@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap"
 
 	"openr/kvstore"
-	"openr/thrift/gen/openragent"
 	"openr/thrift/gen/openrctrlcpp"
+	"openr/thrift/gen/openrendpoint"
 	"openr/thrift/invoke"
 )
 
@@ -22,7 +22,7 @@ var dumps = []string{"getKvStoreKeyValsFiltered", "getKvStoreKeyValsFilteredArea
 
 // Service returns the service as package rpc serves it.
 func (c *Ctrl) Service() *invoke.Service {
-	p := openragent.NewOpenrAgentProcessor(c)
+	p := openrendpoint.NewOpenrEndpointProcessor(c)
 	for name, f := range c.bulk() {
 		p.AddToProcessorMap(name, f)
 	}
@@ -56,7 +56,7 @@ func (m *measured) Process(ctx context.Context, seq int32, in, out thrift.TProto
 	return m.TProcessorFunction.Process(ctx, seq, in, out)
 }
 
-// streams returns the methods of OpenrCtrlCpp.
+// streams returns the methods of OpenrCtrlCpp, and the stream of our own.
 func (c *Ctrl) streams() map[string]invoke.StreamMethod {
 	streams := map[string]invoke.StreamMethod{
 		"subscribeAndGetKvStore": {
@@ -97,6 +97,7 @@ func (c *Ctrl) streams() map[string]invoke.StreamMethod {
 			},
 		},
 	}
+	streams[endpointChangesStream] = c.endpointStream()
 	for name, m := range streams {
 		open, times := m.Open, c.profiler.method(name)
 		m.Open = func(ctx context.Context, args thrift.TStruct) (thrift.TStruct, invoke.Items, error) {

@@ -17,9 +17,10 @@ const (
 	streamKvStore streamKind = iota
 	streamFib
 	streamFibDetail
+	streamEndpoints
 )
 
-var streamCounters = [...]string{streamKvStore: cntSubKvStore, streamFib: cntSubFib, streamFibDetail: cntSubFibDetail}
+var streamCounters = [...]string{streamKvStore: cntSubKvStore, streamFib: cntSubFib, streamFibDetail: cntSubFibDetail, streamEndpoints: cntSubEndpoints}
 
 // subscribers knows the streams that are open.
 type subscribers struct {

@@ -109,7 +109,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.errOut)
 	for _, g := range []*cobra.Command{
 		a.spark(), a.linkMonitor(), a.kvStore(), a.decision(), a.fib(), a.prefixManager(), a.openr(), a.monitor(), a.config(),
-		a.dispatcher(), a.perf(), a.techSupport(),
+		a.dispatcher(), a.perf(), a.endpoint(), a.techSupport(),
 	} {
 		root.AddCommand(g)
 	}

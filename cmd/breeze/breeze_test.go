@@ -194,6 +194,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		"openr":      "originated-routes advertised-routes rib-policy neighbors table mpls-routes unicast-routes interfaces summary peers config version validate",
 		"dispatcher": "filters queues",
 		"perf":       "fib",
+		"endpoint":   "show where moves snoop rogue faults clear bd oracles",
 	} {
 		for command := range strings.FieldsSeq(commands) {
 			if !names[group+" "+command] {

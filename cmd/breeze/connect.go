@@ -14,8 +14,8 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 	"github.com/spf13/cobra"
 
-	"openr/thrift/gen/openragent"
 	"openr/thrift/gen/openrctrlcpp"
+	"openr/thrift/gen/openrendpoint"
 	"openr/thrift/gen/platform"
 	"openr/thrift/rpc"
 )
@@ -24,7 +24,7 @@ import (
 type session struct {
 	*app
 	*openrctrlcpp.OpenrCtrlCppClient
-	own  *openragent.OpenrAgentClient // what only this agent answers, not Open/R's
+	own  *openrendpoint.OpenrEndpointClient // what only this agent answers, not Open/R's
 	ctx  context.Context
 	link *link
 }
@@ -47,7 +47,7 @@ func (a *app) connect(ctx context.Context, host string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{app: a, OpenrCtrlCppClient: openrctrlcpp.NewOpenrCtrlCppClient(l), own: openragent.NewOpenrAgentClient(l), ctx: ctx, link: l}, nil
+	return &session{app: a, OpenrCtrlCppClient: openrctrlcpp.NewOpenrCtrlCppClient(l), own: openrendpoint.NewOpenrEndpointClient(l), ctx: ctx, link: l}, nil
 }
 
 // Close ends the connection.
