@@ -3,6 +3,7 @@ package monitor
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,30 +30,31 @@ const shards = 32
 type shard struct {
 	mu     sync.Mutex // guards what follows
 	gauges map[string]int64
-	series map[seriesKey]*series
+	series map[string]*byKind
 }
+
+// byKind are the series of one name; nil: there is none of that kind.
+type byKind [kinds]*series
 
 // NewCounters returns an empty set of counters.
 func NewCounters() *Counters {
 	c := &Counters{seed: maphash.MakeSeed(), funcs: map[string]func() int64{}}
 	for i := range c.shards {
-		c.shards[i].gauges, c.shards[i].series = map[string]int64{}, map[seriesKey]*series{}
+		c.shards[i].gauges, c.shards[i].series = map[string]int64{}, map[string]*byKind{}
 	}
 	return c
 }
 
-type kind string
+type kind int
 
 const (
-	sum   kind = "sum"
-	count kind = "count"
-	avg   kind = "avg"
+	sum kind = iota
+	count
+	avg
+	kinds = 3
 )
 
-type seriesKey struct {
-	name string
-	kind kind
-}
+var kindNames = [kinds]string{"sum", "count", "avg"}
 
 func (c *Counters) shard(name string) *shard { return &c.shards[maphash.String(c.seed, name)%shards] }
 
@@ -113,34 +115,37 @@ func (c *Counters) Source(f func(set func(name string, v int64))) {
 }
 
 // Sum adds v to the series <name>.sum.
-func (c *Counters) Sum(name string, v int64) { c.add(seriesKey{name, sum}, v) }
+func (c *Counters) Sum(name string, v int64) { c.add(name, sum, v) }
 
 // Count adds one to the series <name>.count.
-func (c *Counters) Count(name string) { c.add(seriesKey{name, count}, 1) }
+func (c *Counters) Count(name string) { c.add(name, count, 1) }
 
 // CountN adds n to the series <name>.count.
 func (c *Counters) CountN(name string, n int64) {
 	if n != 0 {
-		c.add(seriesKey{name, count}, n)
+		c.add(name, count, n)
 	}
 }
 
 // Avg adds the sample v to the series <name>.avg, which shows the mean of its samples.
-func (c *Counters) Avg(name string, v int64) { c.add(seriesKey{name, avg}, v) }
+func (c *Counters) Avg(name string, v int64) { c.add(name, avg, v) }
 
-func (c *Counters) add(k seriesKey, v int64) {
+func (c *Counters) add(name string, k kind, v int64) {
 	if c == nil {
 		return
 	}
 	now := time.Now().UnixNano()
-	s := c.shard(k.name)
+	s := c.shard(name)
 	s.mu.Lock()
-	x := s.series[k]
-	if x == nil {
-		x = &series{}
-		s.series[k] = x
+	all := s.series[name]
+	if all == nil {
+		all = &byKind{}
+		s.series[name] = all
 	}
-	x.add(now, v)
+	if all[k] == nil {
+		all[k] = newSeries(k)
+	}
+	all[k].add(now, v)
 	s.mu.Unlock()
 }
 
@@ -155,11 +160,16 @@ func (c *Counters) Snapshot() map[string]int64 {
 		s := &c.shards[i]
 		s.mu.Lock()
 		maps.Copy(out, s.gauges)
-		for k, x := range s.series {
-			base := k.name + "." + string(k.kind)
-			out[base] = x.total.value(k.kind)
-			for i := range x.windows {
-				out[base+windowLengths[i].suffix] = x.over(i, now).value(k.kind)
+		for name, all := range s.series {
+			for k, x := range all {
+				if x == nil {
+					continue
+				}
+				base := name + "." + kindNames[k]
+				out[base] = x.total.value(kind(k))
+				for i := range x.windows {
+					out[base+windowLengths[i].suffix] = x.over(i, now).value(kind(k))
+				}
 			}
 		}
 		s.mu.Unlock()
@@ -225,16 +235,16 @@ func (c *Counters) window(name string) (int64, bool) {
 	if dot < 0 {
 		return 0, false
 	}
-	k := seriesKey{base[:dot], kind(base[dot+1:])}
-	s := c.shard(k.name)
+	k := kind(slices.Index(kindNames[:], base[dot+1:]))
+	s := c.shard(base[:dot])
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := s.series[k]
-	switch {
-	case x == nil:
+	all := s.series[base[:dot]]
+	if k < 0 || all == nil || all[k] == nil {
 		return 0, false
-	case which < 0:
-		return x.total.value(k.kind), true
 	}
-	return x.over(which, time.Now().UnixNano()).value(k.kind), true
+	if which < 0 {
+		return all[k].total.value(k), true
+	}
+	return all[k].over(which, time.Now().UnixNano()).value(k), true
 }

@@ -9,6 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 go=${GO:-go}
+export GOMEMLIMIT="${GOMEMLIMIT:-8GiB}" # a network of a thousand nodes lives in less; without a limit, garbage doubles it
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 $go test -c -o "$work/sim" ./sim
@@ -57,7 +58,7 @@ seeds)
 	;;
 growth)
 	show TestGrowth -sim.grow "grid:8x8 grid:16x16 grid:32x32 clos:8x56 clos:8x248 clos:8x1016" -sim.result "$work/growth.json"
-	python3 bench/plot.py growth "$work/growth.json" docs/growth.svg
+	python3 bench/plot.py growth "$work/growth.json" docs/growth.svg docs/simulation.md
 	;;
 thousand)
 	show TestSeeds -sim.topo=random:1000:3:1 -sim.faults=20 -sim.within=30s -sim.first="${2:-1}" -sim.seeds=1

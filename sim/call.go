@@ -21,6 +21,9 @@ const (
 	blockTime      = 500 * time.Microsecond // for each 64 KiB: a gigabit a second
 )
 
+// emptyStruct is the answer of a call without a result, in Thrift compact.
+var emptyStruct = []byte{0}
+
 // window is how many requests may be under way on a connection.
 const window = 16
 
@@ -56,6 +59,19 @@ func (r *run) dial(ctx context.Context, p msg.Peer) (kvstore.Client, error) {
 	return kvstore.Over(c, kvstore.Link{Window: window}), nil
 }
 
+// transfer is a request on its way to a peer, and the answer on its way back.
+type transfer struct {
+	ctx     context.Context // of the caller: nothing is sent again after its end
+	from    *connection
+	request invoke.Request
+	arrived chan answer // holds one
+}
+
+type answer struct {
+	invoke.Answer
+	err error
+}
+
 // Call implements thrift.TClient.
 func (c *connection) Call(ctx context.Context, method string, args, result thrift.TStruct) (thrift.ResponseMeta, error) {
 	meta := thrift.ResponseMeta{}
@@ -68,28 +84,94 @@ func (c *connection) Call(ctx context.Context, method string, args, result thrif
 	w.stats.Calls++
 	w.stats.CallBytes += int64(len(request))
 	w.mu.Unlock()
-	if err := c.travel(ctx, c.port, len(request)); err != nil {
-		return meta, err
+	t := &transfer{ctx, c, invoke.Request{Method: method, Encoding: invoke.Compact, Args: request}, make(chan answer, 1)}
+	w.carry(t)
+	var a answer
+	select {
+	case a = <-t.arrived:
+	case <-ctx.Done():
+		a.err = ctx.Err()
+	}
+	if a.err != nil {
+		return meta, a.err
+	}
+	if a.Status != invoke.OK && a.Status != invoke.Declared {
+		return meta, thrift.NewTApplicationException(thrift.INTERNAL_ERROR, a.What)
+	}
+	return meta, invoke.Unmarshal(invoke.Compact, a.Data, result)
+}
+
+// carry has one of the goroutines that are the wires and the servers' side of connections carry out a transfer. They are used
+// again, because a new one for each request grows its stack each time.
+func (w *world) carry(t *transfer) {
+	w.mu.Lock()
+	var idle chan *transfer
+	if n := len(w.carriers); n > 0 {
+		idle, w.carriers = w.carriers[n-1], w.carriers[:n-1]
+	}
+	w.mu.Unlock()
+	if idle != nil {
+		idle <- t
+		return
+	}
+	idle = make(chan *transfer, 1)
+	w.working.Go(func() {
+		for ok := true; ok; t, ok = <-idle {
+			var a answer
+			a.Answer, a.err = t.from.exchange(t.ctx, t.request)
+			t.arrived <- a
+			t = nil // it would keep an agent that has ended
+			w.mu.Lock()
+			w.carriers = append(w.carriers, idle)
+			if w.over {
+				close(idle)
+			}
+			w.mu.Unlock()
+		}
+	})
+}
+
+// idle returns how many goroutines of carry wait.
+func (w *world) idle() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.carriers)
+}
+
+// dismiss ends the goroutines of carry, when no agent runs any more.
+func (w *world) dismiss() {
+	w.mu.Lock()
+	w.over = true
+	for _, idle := range w.carriers {
+		close(idle)
+	}
+	w.mu.Unlock()
+	w.working.Wait()
+}
+
+// exchange brings a request to the peer and the answer back.
+func (c *connection) exchange(ctx context.Context, request invoke.Request) (invoke.Answer, error) {
+	var none invoke.Answer
+	if err := c.travel(ctx, c.port, len(request.Args)); err != nil {
+		return none, err
 	}
 	if slow := time.Duration(c.port.peer().node.slow.Load()); slow > 0 {
 		if err := sleep(ctx, slow); err != nil {
-			return meta, err
+			return none, err
 		}
 	}
 	if c.to.dead.Load() || c.port.peer().node.running() != c.to {
-		return meta, syscall.ECONNRESET
+		return none, syscall.ECONNRESET
 	}
-	answer := c.to.service.Load().Invoke(ctx, invoke.Request{Method: method, Encoding: invoke.Compact, Args: request}, nil)
+	w := c.port.node.world
+	if w.swallow != nil && w.swallow(c.from.node, c.to.node, request.Method) {
+		return invoke.Answer{Data: emptyStruct}, c.travel(ctx, c.port.peer(), len(emptyStruct))
+	}
+	a := c.to.service.Load().Invoke(ctx, request, nil)
 	w.mu.Lock()
-	w.stats.CallBytes += int64(len(answer.Data))
+	w.stats.CallBytes += int64(len(a.Data))
 	w.mu.Unlock()
-	if err := c.travel(ctx, c.port.peer(), len(answer.Data)); err != nil {
-		return meta, err
-	}
-	if answer.Status != invoke.OK && answer.Status != invoke.Declared {
-		return meta, thrift.NewTApplicationException(thrift.INTERNAL_ERROR, answer.What)
-	}
-	return meta, invoke.Unmarshal(invoke.Compact, answer.Data, result)
+	return a, c.travel(ctx, c.port.peer(), len(a.Data))
 }
 
 var errEnded = errors.New("the agent has ended")
@@ -116,7 +198,8 @@ func (c *connection) travel(ctx context.Context, p *port, bytes int) error {
 		}
 		w.mu.Unlock()
 		if !off {
-			return sleep(ctx, time.Until(arrives))
+			time.Sleep(time.Until(arrives)) // what is on the wire arrives, whoever has given up
+			return ctx.Err()
 		}
 		if err := sleep(ctx, retransmission); err != nil {
 			return err

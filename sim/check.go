@@ -50,10 +50,12 @@ func (p *port) metric() int64 {
 func (w *world) wanted(root int, g [][]edge) map[netip.Prefix][]string {
 	const far = int64(1) << 60
 	distance := make([]int64, len(w.nodes))
-	first := make([]map[string]bool, len(w.nodes))
+	words := (len(w.nodes[root].ports) + 63) / 64
+	first := make([]uint64, len(w.nodes)*words) // a bit for each of root's ports
+	firstOf := func(node int) []uint64 { return first[node*words:][:words] }
 	done := make([]bool, len(w.nodes))
 	for i := range distance {
-		distance[i], first[i] = far, map[string]bool{}
+		distance[i] = far
 	}
 	distance[root] = 0
 	for {
@@ -77,21 +79,29 @@ func (w *world) wanted(root int, g [][]edge) map[netip.Prefix][]string {
 			}
 			if d < distance[e.to] {
 				distance[e.to] = d
-				clear(first[e.to])
+				clear(firstOf(e.to))
 			}
 			if at == root {
-				first[e.to][e.port.name] = true
-			} else {
-				maps.Copy(first[e.to], first[at])
+				firstOf(e.to)[e.port.number()>>6] |= 1 << (e.port.number() & 63)
+				continue
+			}
+			for i, bits := range firstOf(at) {
+				firstOf(e.to)[i] |= bits
 			}
 		}
 	}
-	routes := map[netip.Prefix][]string{}
+	routes := make(map[netip.Prefix][]string, len(w.nodes))
 	for i, n := range w.nodes {
 		if i == root || distance[i] == far {
 			continue
 		}
-		ports := slices.Sorted(maps.Keys(first[i]))
+		var ports []string
+		for k, p := range w.nodes[root].ports {
+			if firstOf(i)[k>>6]>>(k&63)&1 != 0 {
+				ports = append(ports, p.name)
+			}
+		}
+		slices.Sort(ports)
 		for _, prefix := range n.prefixes() {
 			routes[prefix] = ports
 		}
@@ -112,23 +122,37 @@ func (n *node) prefixes() []netip.Prefix {
 	return append(slices.Collect(maps.Keys(n.extra)), n.prefix)
 }
 
-// wrongRoutes describes a route that is not as it should be; empty: all tables are right.
+// wrongRoutes describes a route that is not as it should be; empty: all tables are right. The node that was wrong when it was
+// asked last is looked at first.
 func (w *world) wrongRoutes() string {
 	g := w.graph()
-	for i, n := range w.nodes {
-		if n.running() == nil {
-			continue
+	for k := range w.nodes {
+		i := (w.suspect + k) % len(w.nodes)
+		if why := w.wrongRoute(i, g); why != "" {
+			w.suspect = i
+			return why
 		}
-		have, want := n.kernel.routes(), w.wanted(i, g)
-		for _, prefix := range slices.SortedFunc(maps.Keys(want), netip.Prefix.Compare) {
-			if !slices.Equal(have[prefix], want[prefix]) {
-				return fmt.Sprintf("%s routes %v to %q, want %q", n.name, prefix, have[prefix], want[prefix])
-			}
+	}
+	return ""
+}
+
+func (w *world) wrongRoute(i int, g [][]edge) string {
+	n := w.nodes[i]
+	if n.running() == nil {
+		return ""
+	}
+	have, want := n.kernel.routes(), w.wanted(i, g)
+	if maps.EqualFunc(have, want, slices.Equal) {
+		return ""
+	}
+	for _, prefix := range slices.SortedFunc(maps.Keys(want), netip.Prefix.Compare) {
+		if !slices.Equal(have[prefix], want[prefix]) {
+			return fmt.Sprintf("%s routes %v to %q, want %q", n.name, prefix, have[prefix], want[prefix])
 		}
-		for _, prefix := range slices.SortedFunc(maps.Keys(have), netip.Prefix.Compare) {
-			if _, ok := want[prefix]; !ok {
-				return fmt.Sprintf("%s routes %v to %q, want no route", n.name, prefix, have[prefix])
-			}
+	}
+	for _, prefix := range slices.SortedFunc(maps.Keys(have), netip.Prefix.Compare) {
+		if _, ok := want[prefix]; !ok {
+			return fmt.Sprintf("%s routes %v to %q, want no route", n.name, prefix, have[prefix])
 		}
 	}
 	return ""
@@ -138,7 +162,7 @@ func (w *world) wrongRoutes() string {
 func (w *world) unequalStores() string {
 	g := w.graph()
 	component := make([]int, len(w.nodes))
-	contents := map[int]map[string]string{} // by component
+	contents := map[int]map[string]version{} // by component
 	for i := range component {
 		component[i] = -1
 	}
@@ -170,9 +194,12 @@ func (w *world) unequalStores() string {
 			contents[component[i]] = store
 			continue
 		}
+		if maps.Equal(first, store) {
+			continue
+		}
 		for _, key := range slices.Sorted(maps.Keys(first)) {
 			if first[key] != store[key] {
-				return fmt.Sprintf("%s has %s = %q, but %s has %q", w.nodes[component[i]].name, key, first[key], n.name, store[key])
+				return fmt.Sprintf("%s has %s = %v, but %s has %v", w.nodes[component[i]].name, key, first[key], n.name, store[key])
 			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(store)) {
@@ -184,15 +211,22 @@ func (w *world) unequalStores() string {
 	return ""
 }
 
-// store returns the content of the agent's store: version, originator and hash of each key.
-func (r *run) store() (map[string]string, error) {
+// version tells apart the values that a key has had.
+type version struct {
+	version    int64
+	originator string
+	hash       int64
+}
+
+// store returns the content of the agent's store.
+func (r *run) store() (map[string]version, error) {
 	pub, err := r.client().GetKvStoreKeyValsFilteredArea(context.Background(), kvstore.DumpParamsToThrift(kvstore.DumpParams{DoNotPublishValue: true}), "0")
 	if err != nil {
 		return nil, err
 	}
-	content := map[string]string{}
+	content := make(map[string]version, len(pub.KeyVals))
 	for key, v := range pub.KeyVals {
-		content[key] = fmt.Sprint(v.Version, " ", v.OriginatorId, " ", v.GetHash())
+		content[key] = version{v.Version, v.OriginatorId, v.GetHash()}
 	}
 	return content, nil
 }

@@ -21,6 +21,7 @@ type kernel struct {
 	mu      sync.Mutex // guards what follows
 	table   map[netip.Prefix]msg.Route
 	changes int           // routes that were brought in, changed or taken out
+	calls   int           // of Apply
 	fails   float64       // share of routes that are refused
 	delay   time.Duration // that each call takes
 }
@@ -58,6 +59,7 @@ func (p *programmer) Apply(ctx context.Context, update []msg.Route, del []netip.
 	k := p.kernel
 	k.mu.Lock()
 	delay := k.delay
+	k.calls++
 	k.mu.Unlock()
 	if delay > 0 {
 		select {
@@ -85,7 +87,6 @@ func (p *programmer) Apply(ctx context.Context, update []msg.Route, del []netip.
 		return true
 	}
 	w := k.node.world
-	update = slices.SortedFunc(slices.Values(update), func(a, b msg.Route) int { return a.Prefix.Compare(b.Prefix) })
 	done := 0
 	for _, r := range update {
 		hops := fib.Forwarding(r)
@@ -96,7 +97,7 @@ func (p *programmer) Apply(ctx context.Context, update []msg.Route, del []netip.
 		k.changes++
 		done++
 	}
-	for _, prefix := range slices.SortedFunc(slices.Values(del), netip.Prefix.Compare) {
+	for _, prefix := range del {
 		if _, ok := k.table[prefix]; ok && !refused(prefix) {
 			delete(k.table, prefix)
 			k.changes++

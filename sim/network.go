@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"openr/lab"
 	"openr/msg"
 )
@@ -19,10 +21,18 @@ type world struct {
 	nodes []*node
 	links []*link
 
+	log     *zap.Logger                            // of all agents; nil: none. Set before they begin
+	swallow func(from, to *node, call string) bool // if set, whether a node says that it has done a call, and has not. Set before the agents begin
+	suspect int                                    // which node's table was wrong last
+
 	mu      sync.Mutex // guards what follows, and what links and ways say so
 	stats   Stats
 	trace   uint64    // sum of hashes of when each packet of discovery was sent and where, so that the order within a moment does not count
 	changed time.Time // when a forwarding table changed last
+
+	carriers []chan *transfer // of goroutines that wait for something to carry; see carry
+	over     bool             // they are not wanted any more
+	working  sync.WaitGroup   // all of them
 }
 
 // Stats count what went over the links.
@@ -55,6 +65,9 @@ type way struct {
 	stream  time.Time     // when the last call arrives; those after it arrive later
 }
 
+// firstIndex is the interface index of a node's first port; the loopback interface has 1.
+const firstIndex = 2
+
 // port is a node's interface.
 type port struct {
 	node  *node
@@ -67,8 +80,18 @@ type port struct {
 
 func (p *port) peer() *port { return p.link.ends[1-p.side] }
 
+// number is the port's place among those of its node.
+func (p *port) number() int { return p.index - firstIndex }
+
 // way is the direction in which p sends.
 func (p *port) way() *way { return &p.link.ways[p.side] }
+
+// Delays of links. They are drawn to the nanosecond, so that what travels over different links hardly ever arrives at the same
+// time: in which order an agent takes such things is left to Go's select, which no seed governs.
+const (
+	minDelay = 100 * time.Microsecond
+	maxDelay = 5 * time.Millisecond
+)
 
 // newWorld lays out a network; no agent runs yet.
 func newWorld(t testing.TB, topology string, seed uint64, configure func(i int, c map[string]any)) *world {
@@ -82,13 +105,13 @@ func newWorld(t testing.TB, topology string, seed uint64, configure func(i int, 
 		w.nodes = append(w.nodes, newNode(w, i, configure))
 	}
 	for id, l := range shape.Links {
-		k := &link{id: id, delay: time.Duration(100+w.dice(diceDelay, uint64(id), 0)*4900) * time.Microsecond}
+		k := &link{id: id, delay: minDelay + time.Duration(w.dice(diceDelay, uint64(id), 0)*float64(maxDelay-minDelay))}
 		for side, end := range []struct {
 			node int
 			name string
 		}{{l.A, l.IfA}, {l.B, l.IfB}} {
 			n := w.nodes[end.node]
-			p := &port{node: n, link: k, side: side, name: end.name, index: len(n.ports) + 2}
+			p := &port{node: n, link: k, side: side, name: end.name, index: len(n.ports) + firstIndex}
 			p.addr = netip.AddrFrom16([16]byte{0xfe, 0x80, 12: byte(n.id >> 8), 13: byte(n.id), 14: byte(p.index >> 8), 15: byte(p.index)})
 			k.ends[side] = p
 			n.ports = append(n.ports, p)

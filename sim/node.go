@@ -97,7 +97,11 @@ func (n *node) begin() {
 	for _, p := range n.ports {
 		r.links.Set(linkmonitor.Link{Index: p.index, Name: p.name, Up: p.link.carrier()}, linkmonitor.Addr{Prefix: netip.PrefixFrom(p.addr, 64)})
 	}
-	a, err := agent.New(ctx, agent.Options{Config: cfg, Surroundings: &agent.Surroundings{
+	log := n.world.log
+	if log != nil {
+		log = log.Named(n.name)
+	}
+	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log, Surroundings: &agent.Surroundings{
 		Links: r.links, Packets: r.packets, Dial: r.dial, Programmer: &programmer{kernel: n.kernel, run: r},
 		Random: func() float64 { return n.world.dice(diceAgent, uint64(n.id), uint64(time.Since(n.world.start))) },
 		Serve: func(ctx context.Context, s *invoke.Service) error {
@@ -132,13 +136,42 @@ func (n *node) finish(atOnce bool) {
 	}
 	r.dead.Store(atOnce)
 	r.cancel()
-	if err := <-r.ended; err != nil && !atOnce {
+	if err := n.await(r); err != nil && !atOnce {
 		n.world.t.Errorf("agent of %s: %v", n.name, err)
 	}
+}
+
+// abort has the agent end as its watchdog does. It returns the error with which it ends.
+func (n *node) abort(cause error) error {
+	r := n.running()
+	r.agent.Abort(cause)
+	return n.await(r)
+}
+
+// await waits for the end of a run and takes note of it.
+func (n *node) await(r *run) error {
+	err := <-r.ended
+	r.cancel()
 	r.dead.Store(true)
 	n.mu.Lock()
 	n.run = nil
 	n.mu.Unlock()
+	return err
+}
+
+// begin starts all agents.
+func (w *world) begin() {
+	for _, n := range w.nodes {
+		n.begin()
+	}
+}
+
+// end kills all agents, as the end of a simulation.
+func (w *world) end() {
+	for _, n := range w.nodes {
+		n.kill()
+	}
+	w.dismiss()
 }
 
 // powerOff kills the agent, empties the forwarding table and takes the carrier of all links.
@@ -222,11 +255,9 @@ func (p *packets) Send(index int, _ netip.Addr, data []byte) error {
 	if p.run.dead.Load() {
 		return nil
 	}
-	for _, port := range p.run.node.ports {
-		if port.index == index {
-			port.send(data)
-			return nil
-		}
+	if i := index - firstIndex; i >= 0 && i < len(p.run.node.ports) {
+		p.run.node.ports[i].send(data)
+		return nil
 	}
 	return fmt.Errorf("no interface %d", index)
 }

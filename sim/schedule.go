@@ -49,7 +49,7 @@ var kinds = []kind{
 	{name: "clock leaps", begin: func(f *fault) { f.node.clock.Store(int64(time.Hour) * int64(1-2*f.side)) }, end: func(f *fault) { f.node.clock.Store(0) }},
 	{name: "node is drained", begin: func(f *fault) { f.node.drain(true) }, end: func(f *fault) { f.node.drain(false) }},
 	{name: "link is made dear", begin: func(f *fault) { f.link.ends[f.side].setMetric(7) }, end: func(f *fault) { f.link.ends[f.side].setMetric(0) }},
-	{name: "prefixes come and go", begin: func(f *fault) { f.node.advertise(true) }, end: func(f *fault) { f.node.advertise(false) }},
+	{name: "prefixes come and go", begin: func(f *fault) { f.node.originate(true, 20) }, end: func(f *fault) { f.node.originate(false, 20) }},
 }
 
 func (f *fault) String() string {
@@ -165,19 +165,18 @@ func (p *port) setMetric(metric int32) {
 	}
 }
 
-// advertise has the agent advertise some prefixes, or withdraw them.
-func (n *node) advertise(on bool) {
-	const count = 20
+// originate has the agent advertise so many prefixes beside its loopback address, or withdraw them.
+func (n *node) originate(on bool, count int) {
 	r := n.running()
 	if r == nil {
 		return
 	}
-	var entries []*types.PrefixEntry
+	entries := make([]*types.PrefixEntry, count)
 	prefixes := map[netip.Prefix]bool{}
-	for i := range count {
-		prefix := netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 1, 0, 0, 0, byte(i), byte(n.id >> 8), byte(n.id)}), 64)
+	for i := range entries {
+		prefix := netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 1, 0, 0, byte(i >> 8), byte(i), byte(n.id >> 8), byte(n.id)}), 64)
 		prefixes[prefix] = true
-		entries = append(entries, lsdb.PrefixEntry{Prefix: prefix, Type: lsdb.PrefixBreeze}.Thrift())
+		entries[i] = lsdb.PrefixEntry{Prefix: prefix, Type: lsdb.PrefixBreeze}.Thrift()
 	}
 	order := r.client().AdvertisePrefixes
 	if !on {

@@ -67,9 +67,7 @@ func (s Scenario) run(t *testing.T) (r Report) {
 	w := newWorld(t, s.Topology, s.Seed, s.Configure)
 	r.Nodes = len(w.nodes)
 	defer func() {
-		for _, n := range w.nodes {
-			n.kill()
-		}
+		w.end()
 		if t.Failed() {
 			t.Logf("%s, seed %d", s.Topology, s.Seed)
 			for _, f := range r.Faults {
@@ -77,9 +75,7 @@ func (s Scenario) run(t *testing.T) (r Report) {
 			}
 		}
 	}()
-	for _, n := range w.nodes {
-		n.begin()
-	}
+	w.begin()
 	var why string
 	if r.ColdStart, why = w.until(startTime, w.wrongRoutes); why != "" {
 		t.Errorf("after %v: %s", r.ColdStart, why)
@@ -211,6 +207,7 @@ func (w *world) churn(seed uint64, within, every time.Duration) {
 // heap returns how many bytes are in use.
 func heap() uint64 {
 	runtime.GC()
+	runtime.GC() // what the first has taken out of pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc

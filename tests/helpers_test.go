@@ -17,6 +17,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"openr/lab"
@@ -66,7 +67,12 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "failed to build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // network is a lab with agents, for one test.
@@ -257,6 +263,7 @@ type probe struct {
 	from, to *net.UDPConn
 	done     chan struct{}
 	senders  sync.WaitGroup
+	stop     func() // closes done and waits for the senders
 
 	mu       sync.Mutex
 	sent     uint64
@@ -287,7 +294,15 @@ func (n *network) probe(a, b int, source, target netip.Addr) *probe {
 		p.from, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, 0)))
 		return err
 	}))
-	n.t.Cleanup(func() { p.from.Close(); p.to.Close() })
+	p.stop = sync.OnceFunc(func() {
+		close(p.done)
+		p.senders.Wait()
+	})
+	n.t.Cleanup(func() {
+		p.stop()
+		p.from.Close()
+		p.to.Close()
+	})
 	go func() {
 		var b [8]byte
 		for {
@@ -321,8 +336,7 @@ func (n *network) probe(a, b int, source, target netip.Addr) *probe {
 
 // lost ends the stream and returns how many packets were sent, and the numbers of those that never arrived.
 func (p *probe) lost() (sent uint64, lost []uint64) {
-	close(p.done)
-	p.senders.Wait()
+	p.stop()
 	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		p.mu.Lock()
 		complete := uint64(len(p.received)) == p.sent

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"openr/lab"
 )
 
@@ -73,7 +75,12 @@ func run(m *testing.M) int {
 	}
 	hurry()
 	agentBinary, breezeBinary = filepath.Join(folder, "openr"), filepath.Join(folder, "breeze")
-	return m.Run()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // hurry puts this process, and so all that it starts, before whatever else the machine does. A daemon that gets no processor

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"openr/lab"
 )
 
@@ -58,7 +60,10 @@ func run(m *testing.M) (int, error) {
 	if err := build(folder); err != nil {
 		return 1, err
 	}
-	return m.Run(), nil
+	if code := m.Run(); code != 0 {
+		return code, nil
+	}
+	return 0, goleak.Find()
 }
 
 // build makes what all tests share. The new version's package holds other binaries than the old one's: they say so.
