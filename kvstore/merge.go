@@ -65,14 +65,17 @@ func mergeValue(mine *lsdb.Value, key string, got lsdb.Value, sender string) (ve
 	return keep, ReasonNoNeed
 }
 
-// mergeRefresh is the merge rule for a TTL update, a value without data.
+// mergeRefresh is the merge rule for a TTL update, a value without data. Who passes one on has the value, and has sent it
+// before: if it is newer than mine, or I have none, it got lost on the way. Open/R compares the stores only if the sender is
+// the originator, so that what was lost farther away stays wrong until it expires.
 func mergeRefresh(mine *lsdb.Value, got lsdb.Value, sender string) (verdict, NoMergeReason) {
 	switch {
 	case mine != nil && mine.Version == got.Version && mine.Originator == got.Originator:
 		if got.TTLVersion > mine.TTLVersion {
 			return takeTTL, 0
 		}
-	case sender != "" && sender == got.Originator:
+	case sender != "" && (sender == got.Originator || mine == nil ||
+		cmp.Or(cmp.Compare(got.Version, mine.Version), strings.Compare(got.Originator, mine.Originator)) > 0):
 		return resyncNeeded, ReasonInconsistency
 	}
 	return keep, ReasonNoNeed
