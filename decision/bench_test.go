@@ -98,7 +98,7 @@ var benchNetworks = []struct {
 }{
 	{"grid 10x10", func() network { return grid(10) }, []int{1, 10, 100}},
 	{"grid 32x32", func() network { return grid(32) }, []int{1, 10, 100}},
-	{"grid 100x100", func() network { return grid(100) }, []int{1, 10}},
+	{"grid 100x100", func() network { return grid(100) }, []int{1, 10, 100}},
 	{"fabric of 64 racks", func() network { return fabric(64) }, []int{10}},
 	{"fabric of 256 racks", func() network { return fabric(256) }, []int{10}},
 	{"fabric of 1024 racks", func() network { return fabric(1024) }, []int{10}},

@@ -9,7 +9,8 @@
 // network takes as long as the work in it, hold times and back-offs included, and no result depends on how fast the machine is.
 // The alternative, to drive the cores alone by one loop of events, would be a little faster; but what goes wrong in the field
 // goes wrong between modules too: in queues that merge, in a shell that misses a timer, in a restart that finds what the last
-// run left. What synctest does not fix is the order in which goroutines run that become ready at the same nanosecond; every
-// random choice is therefore made from the seed and the number of the packet or call, not from a common stream, and
-// TestReplay holds that a seed gives the same history each time.
+// run left. Every random choice is made from the seed and the number of the packet or call, not from a common stream. What synctest
+// does not fix is the order in which goroutines run that become ready at the same nanosecond: scripts/sim.sh builds with a runtime
+// that fixes that too (internal/patchruntime), and runs each night in a process of its own, so that a seed gives the same history each
+// time, packet by packet. Without it that is so in small networks, as TestReplay holds, and nearly so in large ones.
 package sim

@@ -59,11 +59,13 @@ const (
 // while an agent restarts, or if packets go in circles for long.
 func Run(t *testing.T, s Scenario) (report Report) {
 	t.Helper()
+	runtime.GC()
 	synctest.Test(t, func(t *testing.T) { report = s.run(t) })
 	return report
 }
 
 func (s Scenario) run(t *testing.T) (r Report) {
+	seedChance(s.Seed)
 	w := newWorld(t, s.Topology, s.Seed, s.Configure)
 	r.Nodes = len(w.nodes)
 	defer func() {

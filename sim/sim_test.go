@@ -30,13 +30,19 @@ var (
 )
 
 // TestMain has one goroutine run at a time, so that a seed gives the same history each time; see the package comment. Who wants
-// both processors used runs two processes with different seeds.
+// both processors used runs two processes with different seeds. For the same reason garbage is collected between nights, and
+// within one only if it needs more than memoryLimit, or what GOMEMLIMIT says.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(-1)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	goleak.VerifyTestMain(m)
 }
+
+const memoryLimit = 3 << 30 // bytes
 
 // TestSeeds runs a network through as many bad nights as are wanted. To see one again: -sim.first=N -sim.seeds=1, all else equal.
 func TestSeeds(t *testing.T) {
