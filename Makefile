@@ -23,8 +23,9 @@ build: ## build the static binaries bin/openr and bin/breeze
 demo: setup build ## four routers in four namespaces: routes, a ping across, then look around yourself
 	./scripts/demo.sh
 
-test: setup lint gen-check race namespaces ## everything that is claimed is tested here
-	./scripts/sim.sh seeds 30
+test: setup lint gen-check race ## all tests but the longest (sim, chaos, fuzz, test-systemd): about 20 minutes on 2 cores
+	./scripts/together.sh 'make GO="$(GO)" namespaces' 'nice -n 19 ./scripts/sim.sh seeds 200'
+	./scripts/together.sh './scripts/chaos.sh 2m 1' 'nice -n 19 ./scripts/fuzz.sh 1000x'
 	@echo "all tests passed"
 
 lint: ## gofmt, go vet, staticcheck
@@ -47,7 +48,7 @@ namespaces: ## whole agents in network namespaces, as built and with the race de
 seeds: ## 200 bad nights of a simulated network of 100 nodes
 	./scripts/sim.sh seeds 200
 
-sim: ## networks of up to 1,000 simulated agents: bad nights, growth, a day of churn (half an hour)
+sim: ## networks of up to 1,024 simulated agents: bad nights, growth, a day of churn
 	./scripts/sim.sh seeds 200
 	./scripts/sim.sh thousand
 	./scripts/sim.sh growth
@@ -75,7 +76,7 @@ bench-fib: build ## routes into the kernel beside ip and a C program; local fail
 	./bench/fib.sh 3
 	./scripts/compare.sh failover
 
-compare: build ## convergence beside FRR and BIRD, in one run
+compare: build ## convergence beside FRR and BIRD, in one run: about an hour; writes docs/benchmarks.md and docs/compare.svg
 	./scripts/compare.sh
 
 ca: build ## a certificate authority and certificates for tests: make ca DIR=/tmp/ca NAMES="leaf-1 leaf-2"

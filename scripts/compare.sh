@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measure convergence of openr, FRR and BIRD on the same topologies in one run. Arguments are passed on to bench/fabric.py.
 #
-# usage: scripts/compare.sh [FABRIC-ARGUMENTS...]      (default: four topologies, everything that is measured; tables and a plot)
+# usage: scripts/compare.sh [FABRIC-ARGUMENTS...]      (default: four topologies, everything that is measured; tables and a plot in docs/)
 #        scripts/compare.sh failover                   how long packets are lost when a link goes down, with many prefixes behind it
 set -eu
 cd "$(dirname "$0")/.."
@@ -27,4 +27,4 @@ trap 'rm -f "$results"' EXIT
 # shellcheck disable=SC2086
 python3 bench/fabric.py run $programs --topo ring:8 --topo grid:4x4 --topo clos:4x8 --topo random:16:4:7 --trials 3 --node --cut --restart 8 \
 	--json "$results"
-python3 bench/plot.py compare "$results" docs/compare.svg
+python3 bench/plot.py compare "$results" docs/compare.svg docs/benchmarks.md
