@@ -71,7 +71,10 @@ func (p *port) forPort(b []byte, own func() []netip.Addr) []byte {
 	to := multicastMAC(destination)
 	if to == nil {
 		p.mu.Lock()
-		to = p.peer
+		if to = p.peer; to == nil && p.asked {
+			to = p.heard
+		}
+		p.asked = true
 		p.mu.Unlock()
 	}
 	if to == nil {
@@ -124,8 +127,15 @@ var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 // what to send, nil for nothing.
 func (v *vlan) neighbor(p *port, f frame) (answer []byte, mine bool) {
 	p.mu.Lock()
-	if !bytes.Equal(p.peer, f.src) && f.src[0]&1 == 0 {
-		p.peer = slices.Clone(f.src)
+	switch to := &p.peer; {
+	case f.src[0]&1 != 0:
+	case f.destination[0]&1 != 0:
+		to = &p.heard
+		fallthrough
+	default:
+		if !bytes.Equal(*to, f.src) {
+			*to = slices.Clone(f.src)
+		}
 	}
 	p.mu.Unlock()
 	switch {

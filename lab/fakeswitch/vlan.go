@@ -40,8 +40,11 @@ type port struct {
 	sock  *os.File
 	mac   net.HardwareAddr // the agent's own
 
-	mu   sync.Mutex       // guards what follows
-	peer net.HardwareAddr // of the neighbour; nil: not heard of yet
+	mu sync.Mutex // guards what follows
+	// Who speaks to this switch is the neighbour. Who speaks to all may be: where the neighbour is a switch as well, its kernel
+	// does so from another address. That counts if nobody answers when asked.
+	peer, heard net.HardwareAddr // nil: not heard of yet
+	asked       bool
 }
 
 // tunName returns the name of a VLAN's interface, as FBOSS gives it.
