@@ -10,7 +10,7 @@ BENCH   ?= .
 FUZZTIME ?= 60s
 CHAOS    ?= 10m
 
-.PHONY: all build demo test unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib compare ca deb rpm test-systemd setup clean help
+.PHONY: all build demo demo-endpoint test test-endpoint bench-endpoint unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib compare ca deb rpm test-systemd setup clean help
 
 all: build
 
@@ -22,6 +22,9 @@ build: ## build the static binaries bin/openr and bin/breeze
 
 demo: setup build ## four routers in four namespaces: routes, a ping across, then look around yourself
 	./scripts/demo.sh
+
+demo-endpoint: setup build ## a fabric with hosts: one moves, one is in a loop, a spine's agent is killed
+	./scripts/demo-endpoint.sh
 
 test: setup lint gen-check race ## all tests but the longest (sim, chaos, fuzz, test-systemd): about 20 minutes on 2 cores
 	./scripts/together.sh 'make GO="$(GO)" namespaces' 'nice -n 19 ./scripts/sim.sh seeds 200'
@@ -69,14 +72,20 @@ gen: setup ## regenerate the Thrift code
 gen-check: setup ## fail if the committed Thrift code is not what the compiler makes
 	./scripts/gen-check.sh
 
-bench: build ## the benchmarks of the packages
+test-endpoint: setup ## the endpoint directory in whole agents: two leaves, an oracle, hosts that move (not part of make test)
+	$(GO) test -count=1 -tags endpoint -run TestEndpoint ./tests
+
+bench-endpoint: build ## what traffic between hosts loses when they move, loop, or an oracle dies
+	./bench/endpoint.py
+
+bench: setup build ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(UNITS)
 
 bench-fib: build ## routes into the kernel beside ip and a C program; local failover beside FRR and BIRD
 	./bench/fib.sh 3
 	./scripts/compare.sh failover
 
-compare: build ## convergence beside FRR and BIRD, in one run: about an hour; writes docs/benchmarks.md and docs/compare.svg
+compare: build ## convergence beside FRR and BIRD, in one run: 25 minutes; writes docs/benchmarks.md and docs/compare.svg
 	./scripts/compare.sh
 
 ca: build ## a certificate authority and certificates for tests: make ca DIR=/tmp/ca NAMES="leaf-1 leaf-2"

@@ -14,6 +14,7 @@ import (
 	"openr/configstore"
 	"openr/ctrl"
 	"openr/decision"
+	"openr/endpoint/node"
 	"openr/fib"
 	"openr/kvstore"
 	"openr/linkmonitor"
@@ -108,10 +109,17 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		staticRoutes  = queue.New(msg.MergeRoutes)       // prefixmanager -> decision
 		routes        = queue.New(msg.MergeRoutes)       // decision -> fib
 		programmed    = queue.New(msg.MergeProgrammed)   // fib -> prefixmanager
+		members       *queue.Queue[msg.Publication]      // kvstore -> endpoint; nil: there is no endpoint directory here
 	)
+	publications := []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest}
+	readers := []reader{{"decision", linkState}, {"prefixManager", ownKeys}, {"linkMonitor", unrest}}
+	if cfg.Endpoint.Enable {
+		members = queue.New(msg.MergePublications)
+		publications, readers = append(publications, members), append(readers, reader{"endpoint", members})
+	}
 
 	countTraffic(counters, map[string][]reader{
-		"kvStorePublicationsQueue": {{"decision", linkState}, {"prefixManager", ownKeys}, {"linkMonitor", unrest}},
+		"kvStorePublicationsQueue": readers,
 		"kvRequestQueue":           {{"kvStore", keyRequests}},
 		"peerUpdatesQueue":         {{"kvStore", peers}, {"decision", expectedPeers}},
 		"neighborUpdatesQueue":     {{"linkMonitor", neighbors}},
@@ -164,7 +172,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 	}
 	store, err := kvstore.New(kvstore.Options{
 		Config: cfg, Log: log.Named("kvstore"), Counters: counters, Events: events, Init: initialization,
-		Peers: peers, Requests: keyRequests, Publish: []*queue.Queue[msg.Publication]{linkState, ownKeys, unrest},
+		Peers: peers, Requests: keyRequests, Publish: publications,
 		Dial: dial,
 	})
 	if err != nil {
@@ -190,10 +198,18 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		Config: cfg, Log: log.Named("fib"), Counters: counters, Init: initialization,
 		Routes: routes, Programmed: programmed, Programmer: a.fib,
 	})
+	var directory *endpointDirectory
+	var endpoints ctrl.Endpoints
+	if cfg.Endpoint.Enable {
+		directory = newEndpointDirectory(forwarding, node.Options{
+			Config: cfg, Log: log.Named("endpoint"), Counters: counters, Publications: members, KeyRequests: keyRequests, Prefixes: prefixes,
+		})
+		endpoints = directory
+	}
 	control := ctrl.New(ctrl.Options{
 		Config: cfg, Log: log.Named("ctrl"), Counters: counters, Events: events, Init: initialization, Version: o.Version,
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
-		ConfigStore: a.store, KeyRequests: keyRequests, Agent: a,
+		ConfigStore: a.store, Endpoints: endpoints, KeyRequests: keyRequests, Agent: a,
 	})
 	a.ask = asked{kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding}
 	a.server = &rpc.Server{
@@ -226,6 +242,9 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		{name: "fib", run: forwarding.Run, alive: forwarding.Alive},
 		{name: "spark", run: discovery.Run, alive: discovery.Alive},
 		{name: "linkmonitor", run: linkMonitor.Run, alive: linkMonitor.Alive},
+	}
+	if directory != nil {
+		a.modules = append(a.modules, module{name: "endpoint", run: directory.run, alive: directory.node.Alive})
 	}
 	if below.redistributed != nil {
 		a.modules = append(a.modules, module{name: "redistribution", run: redistribution{below.redistributed, prefixes}.run})

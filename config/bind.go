@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -43,6 +44,10 @@ func (d *decoder) loadField(path string, dst, src reflect.Value, b binding) {
 		dst.Set(reflect.ValueOf(m))
 	case netip.Prefix:
 		dst.Set(reflect.ValueOf(d.prefix(path, src.String())))
+	case []netip.Prefix:
+		dst.Set(reflect.ValueOf(parsed(d, path, src, d.prefix)))
+	case []netip.Addr:
+		dst.Set(reflect.ValueOf(parsed(d, path, src, d.address)))
 	case []string:
 		dst.Set(reflect.ValueOf(slices.Clone(src.Interface().([]string))))
 	default:
@@ -55,12 +60,26 @@ func (d *decoder) loadField(path string, dst, src reflect.Value, b binding) {
 				d.load(path+"["+strconv.Itoa(i)+"]", s.Index(i), src.Index(i).Elem())
 			}
 			dst.Set(s)
+		case dst.Kind() == reflect.Pointer:
+			dst.Set(reflect.New(dst.Type().Elem()))
+			d.load(path, dst.Elem(), src)
 		case dst.Kind() == reflect.Struct:
 			d.load(path, dst, src)
 		default: // a bool or a string
 			dst.Set(src)
 		}
 	}
+}
+
+// parsed reads a list of texts.
+func parsed[T any](d *decoder, path string, src reflect.Value, parse func(path, s string) T) []T {
+	all := make([]T, src.Len())
+	for i := range all {
+		if at := path + "[" + strconv.Itoa(i) + "]"; !d.bad[at] {
+			all[i] = parse(at, src.Index(i).String())
+		}
+	}
+	return all
 }
 
 // badPattern notes each pattern that is no regular expression; if each is one, that err names why all are none.
@@ -135,6 +154,10 @@ func storeField(v, dst reflect.Value, b binding) {
 		dst.Set(reflect.ValueOf(slices.Clone(x.patterns)))
 	case netip.Prefix:
 		dst.SetString(x.String())
+	case []netip.Prefix:
+		dst.Set(reflect.ValueOf(printed(x)))
+	case []netip.Addr:
+		dst.Set(reflect.ValueOf(printed(x)))
 	case []string:
 		dst.Set(reflect.ValueOf(slices.Clone(x)))
 	default:
@@ -143,12 +166,23 @@ func storeField(v, dst reflect.Value, b binding) {
 			dst.SetInt(v.Int())
 		case v.Kind() == reflect.Slice:
 			storeList(v, dst)
+		case v.Kind() == reflect.Pointer:
+			store(v.Elem(), dst)
 		case v.Kind() == reflect.Struct:
 			store(v, dst)
 		default:
 			dst.Set(v)
 		}
 	}
+}
+
+// printed is the inverse of parsed.
+func printed[T fmt.Stringer](all []T) []string {
+	texts := make([]string, len(all))
+	for i, x := range all {
+		texts[i] = x.String()
+	}
+	return texts
 }
 
 // storeList writes a list of sections. An element that was there already keeps what Config has no field for.

@@ -15,6 +15,7 @@ import (
 //	range  smallest and largest value in the unit of the file; the width of Open/R's field bounds the open ends
 //	need   the section cannot be given without it
 //	zero   "value": 0 is a value like others, and not the same as not given
+//	or     "0": 0 is allowed too, outside the range
 //
 // The unit of a duration is the ending of its key, _s or _ms.
 type Config struct {
@@ -48,6 +49,7 @@ type Config struct {
 	Fib         Fib
 	Monitor     Monitor       `key:"monitor_config"`
 	Limits      KvStoreLimits `key:"kvstore_limits"`
+	Endpoint    Endpoint      `key:"endpoint"`
 	Watchdog    Watchdog
 	TLS         TLS
 

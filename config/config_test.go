@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -34,6 +35,16 @@ func TestDefaults(t *testing.T) {
 		SoftDrain: true, SoftDrainIncrement: 100, StorePath: "/tmp/openr_persistent_config_store.bin", AdjHold: 4 * time.Second,
 		SkipDAD: true,
 		Limits:  KvStoreLimits{MaxKeys: 2000000, MaxMB: 1024, PeerMaxKeys: 1000000, PeerMaxMB: 512, PeerKeysPerS: 10000, PeerBurst: 1000000},
+		Endpoint: Endpoint{
+			VXLANPort: 4789, Port: 2028, MaxLocal: 65536, MaxRemote: 262144, MaxIPs: 256, MaxDirectory: 1000000, MaxPerLeaf: 131072,
+			Retention: Retention{LocalAge: 15 * time.Minute, BounceAge: 630 * time.Second, Hold: 5 * time.Minute, MoveFrequency: 256},
+			Rogue: Rogue{
+				Interval: time.Minute, Factor: 4, Hold: 30 * time.Minute,
+				ExceptionInterval: 10 * time.Minute, ExceptionFactor: 3000, ExceptionHold: 30 * time.Second,
+			},
+			Loop:          Loop{Interval: time.Minute, Factor: 4, PortDisable: true, RecoveryAfter: 5 * time.Minute},
+			ProbeInterval: time.Second, Refresh: time.Hour,
+		},
 		Spark: Spark{
 			Port: 6666, HelloTime: 20 * time.Second, FastInitHello: 500 * time.Millisecond, KeepAlive: 2 * time.Second,
 			HoldTime: 30 * time.Second, GracefulRestart: 30 * time.Second, MinDiscovery: 2 * time.Second, MaxDiscovery: 15 * time.Second,
@@ -164,6 +175,7 @@ func TestEveryKeyIsKnown(t *testing.T) {
 	f.LinkMonitorConfig.StaticInterfaceMetrics[0].MaxMetric = nil
 	f.KvstoreConfig.FloodRate.FloodMsgPerSec, f.KvstoreConfig.FloodRate.FloodMsgBurstSize = 1, 1
 	f.FibPort = 1
+	f.Endpoint.Domains[0].ID, f.Endpoint.Domains[0].Bridge, f.Endpoint.Domains[0].VXLAN = 1, "b", "v"
 	var b bytes.Buffer
 	encode(&b, reflect.ValueOf(f))
 	_, warnings := mustParse(t, b.String())
@@ -172,7 +184,7 @@ func TestEveryKeyIsKnown(t *testing.T) {
 			t.Errorf("unexpected warning %v", w)
 		}
 	}
-	for _, part := range []string{"disable_fib_route_update_coalescing", "vip_service_config", "route_table", "routePropagationPolicy", "ruleMatchAction", "_name"} {
+	for _, part := range []string{"disable_fib_route_update_coalescing", "vip_service_config", "route_table", "enforce_subnet_check", "routePropagationPolicy", "ruleMatchAction", "_name"} {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("the test does not set %s", part)
 		}
@@ -232,6 +244,8 @@ func everything() Config {
 	c.UndrainedFlagPath = "/x"
 	c.Fib.Port = 1
 	c.LinkMonitor.StaticMetrics = []StaticMetric{{Interfaces: MustMatch("x"), Metric: 1, MaxMetric: 2}}
+	c.Endpoint.TEPs = []netip.Addr{netip.IPv6Unspecified()}
+	c.Endpoint.Domains = []Domain{{ID: 1, Subnets: []netip.Prefix{{}}, Retention: &Retention{}}}
 	c.OriginatedPrefixes = []OriginatedPrefix{{PathPreference: 1, SourcePreference: 1, Tags: []string{"a"}, AreaStack: []string{"b"}, MinNexthop: 1, MinSupportingRoutes: 1}}
 	return c
 }

@@ -134,7 +134,7 @@ func (d *decoder) value(at string, n *node, v reflect.Value) {
 		v.SetBool(n.text == "true" || n.text == "1")
 	case v.CanInt() && n.kind == number:
 		i, err := strconv.ParseInt(n.text, 10, 64)
-		if lo, hi := d.bounds(at, t); err != nil || i < lo || i > hi {
+		if lo, hi := d.bounds(at, t); err != nil || (i < lo || i > hi) && !(i == 0 && limits[pattern(at)].orZero) {
 			d.refuse(at, n, t)
 			return
 		}
@@ -189,6 +189,9 @@ func (d *decoder) want(at string, t reflect.Type) string {
 		s = "an integer of 64 bits"
 	case hi == math.MaxInt64:
 		s = fmt.Sprintf("an integer, at least %d", lo)
+	}
+	if limits[pattern(at)].orZero {
+		s += " or 0"
 	}
 	return s + unitName(at)
 }

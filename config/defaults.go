@@ -35,6 +35,7 @@ func newFile() *file {
 	f.NetlinkFib = fresh(reflect.TypeFor[netlinkFib]()).Interface().(*netlinkFib)
 	f.ZebraFib = fresh(reflect.TypeFor[zebraFib]()).Interface().(*zebraFib)
 	f.KvStore = fresh(reflect.TypeFor[kvStoreLimit]()).Interface().(*kvStoreLimit)
+	f.Endpoint = fresh(reflect.TypeFor[endpointSection]()).Interface().(*endpointSection)
 	f.NetlinkLinks = fresh(reflect.TypeFor[netlinkLinks]()).Interface().(*netlinkLinks)
 	f.V4OverV6Nexthop = new(true)
 	f.IPTos = new(int32(192)) // DSCP 48, CS6: network control (RFC 4594)

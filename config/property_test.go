@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -146,7 +147,75 @@ func drawConfig(t *rapid.T) *Config {
 			ForwardingAlgorithm: openrconfig.PrefixForwardingAlgorithm(num("algorithm", 0, 1)),
 		})
 	}
+	c.Endpoint = drawEndpoint(t, c.AreaIDs())
 	return c
+}
+
+// drawEndpoint draws a section endpoint, on or off, that is right for a node with the areas.
+func drawEndpoint(t *rapid.T, areas []string) Endpoint {
+	flag := func(what string) bool { return rapid.Bool().Draw(t, what) }
+	num := func(what string, lo, hi int) int { return rapid.IntRange(lo, hi).Draw(t, what) }
+	seconds := func(what string, lo, hi int) time.Duration { return time.Duration(num(what, lo, hi)) * time.Second }
+	orNever := func(what string, lo, hi int) time.Duration {
+		if flag(what + " never") {
+			return 0
+		}
+		return seconds(what, lo, hi)
+	}
+	retention := func() Retention {
+		return Retention{
+			LocalAge: orNever("local age", 120, 65535), RemoteAge: orNever("remote age", 120, 65535), BounceAge: seconds("bounce", 150, 65535),
+			Hold: seconds("hold", 5, 65535), MoveFrequency: num("moves", 0, 65535),
+		}
+	}
+	// Addresses of this node end in 1, those of all oracles in 2.
+	addresses := func(what string, last byte) []netip.Addr {
+		var all []netip.Addr
+		if flag(what + " IPv6") {
+			all = append(all, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: last}))
+		}
+		if flag(what + " IPv4") {
+			all = append(all, netip.AddrFrom4([4]byte{10, 0, 0, last}))
+		}
+		return all
+	}
+	e := Endpoint{
+		Enable: flag("endpoint"), Leaf: flag("leaf"), Area: rapid.SampledFrom(append(areas, "")).Draw(t, "area"),
+		TEPs: addresses("tunnel", 1), Anycast: addresses("anycast", 2),
+		VXLANPort: num("vxlan port", 1, 65535), Port: num("directory port", 1, 65534), Security: Security(num("security", 0, 1)),
+		KeyFile: rapid.String().Draw(t, "key file"), Retention: retention(),
+		Rogue: Rogue{
+			Enable: flag("rogue"), Interval: seconds("rogue interval", 30, 3600), Factor: num("rogue factor", 2, 10), Hold: seconds("rogue hold", 1800, 3600),
+			ExceptionInterval: seconds("exception interval", 30, 3600), ExceptionFactor: num("exception factor", 10, 10000), ExceptionHold: seconds("exception hold", 30, 3600),
+		},
+		Loop: Loop{
+			Enable: flag("loop"), Interval: seconds("loop interval", 30, 300), Factor: num("loop factor", 1, 255),
+			PortDisable: flag("port"), LearnDisable: flag("learn"), Recovery: flag("recovery"), RecoveryAfter: seconds("recovery", 30, 65535),
+		},
+		MaxLocal: num("local", 1, 1<<20), MaxRemote: num("remote", 1, 1<<22), MaxIPs: num("addresses", 1, 1024),
+		MaxDirectory: num("directory", 1, 1<<24), MaxPerLeaf: num("per leaf", 1, 1<<22),
+		ProbeInterval: time.Duration(num("probe", 100, 75000)) * time.Millisecond, Refresh: seconds("refresh", 60, 86400),
+	}
+	e.Oracle = !e.Leaf || flag("oracle")
+	e.Enable = e.Enable && len(e.TEPs) > 0
+	for i := range num("exceptions", 0, 3) {
+		e.Rogue.Exceptions = append(e.Rogue.Exceptions, fmt.Sprintf("%d/02:00:00:00:00:%02x", num("exception", 1, 1<<24-1), i))
+	}
+	for i := range num("domains", 0, 3) {
+		d := Domain{
+			ID: 1<<i + 10*num("domain", 1, 100)<<4, VRF: num("vrf", 0, 1<<32-1), Group: num("group", 0, 1<<32-1),
+			Bridge: fmt.Sprint("br", i), VXLAN: fmt.Sprint("vx", i), IPLearning: IPLearning(num("learning", 0, 2)), IPAgeing: flag("ip ageing"),
+		}
+		for j := range num("subnets", 0, 2) {
+			d.Subnets = append(d.Subnets, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), byte(j)}), num("subnet", 24, 32)))
+		}
+		d.EnforceSubnet = len(d.Subnets) > 0 && flag("enforce")
+		if flag("own policy") {
+			d.Retention = new(retention())
+		}
+		e.Domains = append(e.Domains, d)
+	}
+	return e
 }
 
 // FuzzParse: no file makes Parse panic; it is refused with a place, or it can be written and read again.
@@ -157,6 +226,7 @@ func FuzzParse(f *testing.F) {
 		`{"area_policies": {"filters": {"routePropagationPolicy": {"objects": {"p": {"ruleset": [{"transform": [{"bgpLbwExtCommunityAction": {"type": "ACCEPT"}}]}]}}}}}}`,
 		`{"areas": [{"area_id": "a", "include_interface_regexes": ["\\Q", "(?i)x"]}], "originated_prefixes": [{"prefix": "1.2.3.4/5", "tags": ["", ""]}]}`,
 		`{"spark_config": {"keepalive_time_s": 2147483647}}`,
+		`{"endpoint": {"enable": 1, "leaf": 1, "tunnel_addresses": ["::2"], "bridge_domains": [{"id": 1, "bridge": "b", "vxlan": "v", "subnets": ["1.2.3.4/5"], "retention_policy": {"local_age_s": 0}}]}}`,
 		`{"node_name": "n", "ip_tos": 0, "kvstore_config": {"flood_rate": {"flood_msg_per_sec": 1, "flood_msg_burst_size": 1}}, "fib_port": 1,}`,
 		`{"link_monitor_config": {"static_interface_metrics": [{"interface_regexes": ["x"], "metric": 1, "max_metric": 1}]}} // x`,
 	} {

@@ -22,6 +22,7 @@ type file struct {
 	NetlinkLinks   *netlinkLinks                       `json:"netlink_links"`
 	ZebraFib       *zebraFib                           `json:"zebra_fib"`
 	KvStore        *kvStoreLimit                       `json:"kvstore_limits"`
+	Endpoint       *endpointSection                    `json:"endpoint"`
 }
 
 // netlinkFib is our own section of the file: how routes are marked in the Linux kernel.
@@ -79,6 +80,7 @@ var constructors = constructorsOf(
 		return &kvStoreLimit{MaxKeys: 2000000, MaxMB: 1024, PeerMaxKeys: 1000000, PeerMaxMB: 512, PeerKeysPerS: 10000, PeerBurst: 1000000}
 	},
 	func() *netlinkLinks { return &netlinkLinks{SkipDAD: true} },
+	newEndpointSection, newRetentionSection, newRogueSection, newLoopSection,
 )
 
 func constructorsOf(fns ...any) map[reflect.Type]reflect.Value {
@@ -175,6 +177,7 @@ type binding struct {
 // limit is what is allowed at a place in the file, beyond its type.
 type limit struct {
 	min, max int64
+	orZero   bool // 0 is allowed too
 	unit     time.Duration
 	required bool
 }
@@ -207,6 +210,8 @@ func bindType(t reflect.Type, prefix string) {
 		switch {
 		case isSection(f.Type):
 			bindType(f.Type, at)
+		case f.Type.Kind() == reflect.Pointer && isSection(f.Type.Elem()):
+			bindType(f.Type.Elem(), at)
 		case f.Type.Kind() == reflect.Slice && isSection(f.Type.Elem()):
 			bindType(f.Type.Elem(), at+"[]")
 		}
@@ -226,7 +231,7 @@ func isSection(t reflect.Type) bool {
 }
 
 func limitOf(f reflect.StructField, b binding) limit {
-	l := limit{min: math.MinInt64, max: math.MaxInt64, unit: b.unit, required: b.required}
+	l := limit{min: math.MinInt64, max: math.MaxInt64, orZero: f.Tag.Get("or") == "0", unit: b.unit, required: b.required}
 	switch f.Type.Kind() {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		if b.unit == 0 {

@@ -50,6 +50,7 @@ func (d *decoder) config(f *file) *Config {
 	d.checkPolicies(f)
 	d.checkMetrics(c)
 	d.checkSections(f)
+	d.checkEndpoint(c)
 	return c
 }
 

@@ -166,6 +166,75 @@ func TestErrors(t *testing.T) {
 			`2:19: thrift_server.x509_cert_path: value "/no/x": want the file of the certificate, as thrift_server.enable_secure_thrift_server is true (stat /no/x: no such file or directory)`,
 			`3:18: thrift_server.x509_key_path: value "/": want the file of the private key, as thrift_server.enable_secure_thrift_server is true (this is a directory)`,
 		}},
+		{"endpoint with nothing", `{"endpoint": {"enable": true}}`, []string{
+			`1:14: endpoint.tunnel_addresses: missing: want an address of this node that the others can reach, as in ["2001:db8::1"], as endpoint.enable is true`,
+			`1:25: endpoint.enable: value true: want false, or endpoint.leaf or endpoint.oracle true`,
+		}},
+		{"endpoint addresses", `{"endpoint": {"tunnel_addresses": ["2001:db8::1", "fe80::1", "10.0.0.1", "2001:db8::2"], "anycast_addresses": ["10.0.0.1", "::ffff:10.0.0.1"], "area": "x"}}`, []string{
+			`1:51: endpoint.tunnel_addresses[1]: value "fe80::1": want a unicast IPv4 or IPv6 address that others can reach, as in 2001:db8::1`,
+			`1:74: endpoint.tunnel_addresses[3]: value "2001:db8::2": want at most one address of each family`,
+			`1:112: endpoint.anycast_addresses[0]: value "10.0.0.1": want an address that all oracles share, not one of endpoint.tunnel_addresses`,
+			`1:124: endpoint.anycast_addresses[1]: value "::ffff:10.0.0.1": want a unicast IPv4 or IPv6 address that others can reach, as in 2001:db8::1`,
+			`1:152: endpoint.area: value "x": want the area_id of one of areas, or "" for the first`,
+		}},
+		{"endpoint types", `{"endpoint": {"port": 65535, "vxlan_port": 0, "security": "none", "max_ips_per_endpoint": 0, "probe_interval_ms": 99, "refresh_interval_s": 59,` + "\n" +
+			`"max_local_endpoints": 0, "max_remote_endpoints": 0, "max_directory_endpoints": 0, "max_endpoints_per_leaf": 0, "tunnel_addresses": "::1"}}`, []string{
+			`1:23: endpoint.port: value 65535: want an integer from 1 to 65534`,
+			`1:44: endpoint.vxlan_port: value 0: want an integer from 1 to 65535`,
+			`1:59: endpoint.security: value "none": want one of 0 (strict), 1 (compatible)`,
+			`1:91: endpoint.max_ips_per_endpoint: value 0: want an integer from 1 to 1024`,
+			`1:115: endpoint.probe_interval_ms: value 99: want an integer from 100 to 75000 (milliseconds)`,
+			`1:141: endpoint.refresh_interval_s: value 59: want an integer from 60 to 86400 (seconds)`,
+			`2:24: endpoint.max_local_endpoints: value 0: want an integer from 1 to 1048576`,
+			`2:51: endpoint.max_remote_endpoints: value 0: want an integer from 1 to 4194304`,
+			`2:81: endpoint.max_directory_endpoints: value 0: want an integer from 1 to 16777216`,
+			`2:110: endpoint.max_endpoints_per_leaf: value 0: want an integer from 1 to 4194304`,
+			`2:133: endpoint.tunnel_addresses: value "::1": want a list of texts, as in ["a", "b"]`,
+		}},
+		{"endpoint retention", `{"endpoint": {"retention_policy": {"local_age_s": 119, "remote_age_s": 1, "bounce_age_s": 0, "hold_interval_s": 4, "move_frequency": 65536}}}`, []string{
+			`1:51: endpoint.retention_policy.local_age_s: value 119: want an integer from 120 to 65535 or 0 (seconds)`,
+			`1:72: endpoint.retention_policy.remote_age_s: value 1: want an integer from 120 to 65535 or 0 (seconds)`,
+			`1:91: endpoint.retention_policy.bounce_age_s: value 0: want an integer from 150 to 65535 (seconds)`,
+			`1:113: endpoint.retention_policy.hold_interval_s: value 4: want an integer from 5 to 65535 (seconds)`,
+			`1:134: endpoint.retention_policy.move_frequency: value 65536: want an integer from 0 to 65535`,
+		}},
+		{"endpoint guards", `{"endpoint": {"rogue_control": {"detection_interval_s": 29, "detection_factor": 11, "hold_interval_s": 1799, "exception_interval_s": 3601, "exception_factor": 9, "exception_hold_interval_s": 29,` + "\n" +
+			`"exceptions": ["1/02:00:5e:10:00:01", "1/02-00-5e-10-00-01", "1/0200.5e10.0001", "0/02:00:5e:10:00:01", "1/01:00:5e:10:00:01", "1/02:00:5e:10:00", "02:00:5e:10:00:01"]},` + "\n" +
+			`"loop_protection": {"detection_interval_s": 301, "detection_factor": 0, "error_disabled_recovery_interval_s": 29}}}`, []string{
+			`1:57: endpoint.rogue_control.detection_interval_s: value 29: want an integer from 30 to 3600 (seconds)`,
+			`1:81: endpoint.rogue_control.detection_factor: value 11: want an integer from 2 to 10`,
+			`1:104: endpoint.rogue_control.hold_interval_s: value 1799: want an integer from 1800 to 3600 (seconds)`,
+			`1:134: endpoint.rogue_control.exception_interval_s: value 3601: want an integer from 30 to 3600 (seconds)`,
+			`1:160: endpoint.rogue_control.exception_factor: value 9: want an integer from 10 to 10000`,
+			`1:192: endpoint.rogue_control.exception_hold_interval_s: value 29: want an integer from 30 to 3600 (seconds)`,
+			`2:82: endpoint.rogue_control.exceptions[3]: value "0/02:00:5e:10:00:01": want <bridge domain>/<MAC address of a host>, as in 10100/02:00:5e:10:00:01`,
+			`2:105: endpoint.rogue_control.exceptions[4]: value "1/01:00:5e:10:00:01": want <bridge domain>/<MAC address of a host>, as in 10100/02:00:5e:10:00:01`,
+			`2:128: endpoint.rogue_control.exceptions[5]: value "1/02:00:5e:10:00": want <bridge domain>/<MAC address of a host>, as in 10100/02:00:5e:10:00:01`,
+			`2:148: endpoint.rogue_control.exceptions[6]: value "02:00:5e:10:00:01": want <bridge domain>/<MAC address of a host>, as in 10100/02:00:5e:10:00:01`,
+			`3:45: endpoint.loop_protection.detection_interval_s: value 301: want an integer from 30 to 300 (seconds)`,
+			`3:70: endpoint.loop_protection.detection_factor: value 0: want an integer from 1 to 255`,
+			`3:111: endpoint.loop_protection.error_disabled_recovery_interval_s: value 29: want an integer from 30 to 65535 (seconds)`,
+		}},
+		{"endpoint domains", `{"endpoint": {"bridge_domains": [{"id": 1, "bridge": "br1", "vxlan": "vx1"},` + "\n" +
+			`{"id": 1, "bridge": "br2", "vxlan": "br1"},` + "\n" +
+			`{"id": 16777216, "bridge": "", "vxlan": "much-too-long-for"},` + "\n" +
+			`{"vrf": -1, "group": 4294967296, "ip_learning": "nd", "subnets": ["10.0.0.0/33"], "retention_policy": {"local_age_s": 1}},` + "\n" +
+			`{"id": 5, "bridge": "br5", "vxlan": "vx5", "enforce_subnet_check": true}]}}`, []string{
+			`2:8: endpoint.bridge_domains[1].id: value 1: want an id that no other domain has (bridge_domains[0] has it)`,
+			`2:37: endpoint.bridge_domains[1].vxlan: value "br1": want a device of its own (bridge_domains[0].bridge has it)`,
+			`3:8: endpoint.bridge_domains[2].id: value 16777216: want an integer from 1 to 16777215`,
+			`3:28: endpoint.bridge_domains[2].bridge: value "": want the name of a network device, of 1 to 15 bytes`,
+			`3:41: endpoint.bridge_domains[2].vxlan: value "much-too-long-for": want the name of a network device, of 1 to 15 bytes`,
+			`4:1: endpoint.bridge_domains[3].id: missing: want an integer from 1 to 16777215`,
+			`4:1: endpoint.bridge_domains[3].bridge: missing: want text in double quotes`,
+			`4:1: endpoint.bridge_domains[3].vxlan: missing: want text in double quotes`,
+			`4:9: endpoint.bridge_domains[3].vrf: value -1: want an integer from 0 to 4294967295`,
+			`4:22: endpoint.bridge_domains[3].group: value 4294967296: want an integer from 0 to 4294967295`,
+			`4:49: endpoint.bridge_domains[3].ip_learning: value "nd": want one of 0 (on), 1 (arp), 2 (off)`,
+			`4:67: endpoint.bridge_domains[3].subnets[0]: value "10.0.0.0/33": want an IPv4 or IPv6 prefix, as in 2001:db8::/32`,
+			`4:119: endpoint.bridge_domains[3].retention_policy.local_age_s: value 1: want an integer from 120 to 65535 or 0 (seconds)`,
+			`5:68: endpoint.bridge_domains[4].enforce_subnet_check: value true: want false, or subnets beside it: no address could be learned`,
+		}},
 		{"all at once, in the order of the file", "{\"spark_config\": {\n\"hold_time_s\": 60},\n\"ip_tos\": 300,\n\"node_name\": \"\"}", []string{
 			`2:16: spark_config.graceful_restart_time_s: value 30 (the default): want at least 60, which is spark_config.hold_time_s (60)`,
 			`3:11: ip_tos: value 300: want an integer from 0 to 255`,
@@ -208,6 +277,9 @@ func TestAccepted(t *testing.T) {
 		`{"areas": [{"area_id": "0", "import_policy_name": "p"}], "area_policies": {"filters": {"routePropagationPolicy": {"objects": {"p": {"ruleset": [{"_name": "r", "ruleMatchAction": "deny"}], "rulesetMissAction": "allow"}}}}}}`,
 		fmt.Sprintf(`{"thrift_server": {"enable_secure_thrift_server": true, "ecc_curve_name": "prime256v1", "x509_ca_path": %q, "x509_cert_path": %q}}`, pem, pem),
 		fmt.Sprintf(`{"thrift_server": {"enable_secure_thrift_server": true, "verify_client_type": "ALWAYS", "ecc_curve_name": "prime256v1", "x509_ca_path": %q, "x509_cert_path": %q}, "thrift_client": {"enable_secure_thrift_client": true, "verify_server_type": 1}}`, pem, pem),
+		`{"endpoint": {}}`, `{"endpoint": {"enable": 1, "oracle": 1, "tunnel_addresses": ["::2"]}}`,
+		`{"endpoint": {"enable": 1, "leaf": 1, "oracle": 1, "area": "0", "port": 65534, "security": "compatible", "tunnel_addresses": ["::2", "10.0.0.1"], "anycast_addresses": ["::3"],
+		  "bridge_domains": [{"id": 16777215, "bridge": "b", "vxlan": "v", "ip_learning": "arp", "retention_policy": {"local_age_s": 0, "remote_age_s": 120}}]}}`,
 		`{"netlink_fib": {"route_protocol": 17}}`, `{"netlink_fib": {"route_protocol": 253}}`,
 	} {
 		c, _, err := Parse("FILE", []byte(src))
@@ -251,6 +323,16 @@ func TestWarnings(t *testing.T) {
 			`2:36: warning: originated_prefixes[0].prefix: bits behind the prefix length are dropped: 10.0.0.1/8 is taken as 10.0.0.0/8`,
 			`2:68: warning: originated_prefixes[0].forwardingType: SR_MPLS is advertised and has no effect: since 2024 Open/R forwards IP only`,
 			`2:83: warning: originated_prefixes[1].prefix: 10.0.0.0/8 is given twice: this one is ignored`,
+		}},
+		{"{" + area + ",\n\"endpoint\": {\"enable\": true, \"leaf\": true, \"tunnel_addresses\": [\"::2\"]}}", []string{
+			`2:13: warning: endpoint.bridge_domains: none: this leaf learns nothing`,
+			`2:13: warning: endpoint.anycast_addresses: none: frames for endpoints that this leaf does not know go nowhere`,
+		}},
+		{"{" + area + ",\n\"endpoint\": {\"enable\": 1, \"oracle\": 1, \"tunnel_addresses\": [\"::2\"],\n\"rogue_control\": {\"enable\": 1}, \"loop_protection\": {\"enable\": 1},\n" +
+			"\"bridge_domains\": [{\"id\": 1, \"bridge\": \"b\", \"vxlan\": \"v\", \"subnets\": [\"10.0.0.1/8\"]}]}}", []string{
+			`3:63: warning: endpoint.loop_protection.enable: without effect, as endpoint.rogue_control.enable is true`,
+			`4:19: warning: endpoint.bridge_domains: without effect, as endpoint.leaf is false`,
+			`4:71: warning: endpoint.bridge_domains[0].subnets[0]: bits behind the prefix length are dropped: 10.0.0.1/8 is taken as 10.0.0.0/8`,
 		}},
 		{`{"areas": [{"area_id": "0"}]}`, []string{`1:12: warning: areas[0].include_interface_regexes: empty: no neighbour will be looked for in this area; for all interfaces say [".*"]`}},
 	} {

@@ -35,19 +35,21 @@ func Command() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(upCommand(), downCommand(), listCommand(), execCommand(), hostile.Command())
+	cmd.AddCommand(upCommand(), downCommand(), listCommand(), execCommand(), hostCommand(), hostile.Command())
 	return cmd
 }
 
 func upCommand() *cobra.Command {
 	var o Options
-	var noAgents bool
+	var noAgents, flood bool
+	var fabric string
+	var hosts int
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Build a lab, start its agents and wait until all kernels have the right routes",
 		Long:    "Build a lab, start its agents and wait until all kernels have the right routes.\n\nTopologies:\n" + TopologyHelp,
-		Example: "  openr lab up --topology clos:2x2\n  openr lab up --topology 'ring:6*2' --name twin",
+		Example: "  openr lab up --topology clos:2x2\n  openr lab up --topology 'ring:6*2' --name twin\n  openr lab up --fabric 2x3 --hosts 4",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -61,11 +63,26 @@ func upCommand() *cobra.Command {
 				}
 				o.Binary = self
 			}
+			if fabric != "" {
+				if cmd.Flags().Changed("topology") {
+					return errors.New("--topology and --fabric: a lab is one or the other")
+				}
+				var err error
+				if o.Fabric, err = ParseFabric(fabric, hosts); err != nil {
+					return err
+				}
+				o.Fabric.Flood, o.Topology = flood, ""
+			} else if flood || cmd.Flags().Changed("hosts") {
+				return errors.New("--hosts and --flood are for a --fabric")
+			}
 			return up(ctx, cmd.OutOrStdout(), o, timeout)
 		},
 	}
 	cmd.Flags().StringVar(&o.Name, "name", defaultName, "name of the lab, part of its namespaces' names")
 	cmd.Flags().StringVar(&o.Topology, "topology", "clos:2x2", "which network; see above")
+	cmd.Flags().StringVar(&fabric, "fabric", "", "SPINESxLEAVES: a fabric with hosts and an endpoint directory, instead of a topology")
+	cmd.Flags().IntVar(&hosts, "hosts", 4, "how many hosts a fabric has")
+	cmd.Flags().BoolVar(&flood, "flood", false, "a fabric without the endpoint directory: its leaves flood and learn")
 	cmd.Flags().StringVar(&o.Binary, "binary", "", "the agent; default: this program")
 	cmd.Flags().BoolVar(&noAgents, "no-agents", false, "build the network only")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the routes")
@@ -89,6 +106,12 @@ func up(ctx context.Context, w io.Writer, o Options, timeout time.Duration) erro
 		return fmt.Errorf("%w\nthe lab is left as it is: look at %s/*.log, then remove it with: openr lab down %s", err, folder(l.Name), l.Name)
 	}
 	l.print(w, report)
+	if l.Fabric != nil {
+		fmt.Fprintln(w)
+		printHosts(w, l.hosts)
+		l.hintFabric(w)
+		return nil
+	}
 	l.hint(w)
 	return nil
 }
@@ -222,7 +245,7 @@ func completeNames(_ *cobra.Command, args []string, _ string) (names []string, _
 		if len(args) == 0 {
 			names = append(names, l.Name)
 		} else if len(args) == 1 && args[0] == l.Name {
-			names = append(names, l.Nodes...)
+			names = append(append(names, l.Nodes...), l.Hosts...)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
@@ -244,6 +267,12 @@ func Exec(name, nodeName string, argv []string) error {
 		names = append(names, n.Name)
 		if n.Name == nodeName {
 			namespace = n.Namespace
+		}
+	}
+	for _, h := range s.Hosts {
+		names = append(names, h.Name)
+		if h.Name == nodeName {
+			namespace = h.Namespace
 		}
 	}
 	if namespace == "" {

@@ -31,14 +31,19 @@ type Options struct {
 
 	// NumberedLinks puts IPv4 addresses on the links too, for agents with v4_over_v6_nexthop false.
 	NumberedLinks bool
+
+	// Fabric makes a fabric with hosts. Topology must be empty then.
+	Fabric *Fabric
 }
 
 // Lab is a network of namespaces that exists. Its methods are for one goroutine.
 type Lab struct {
 	Name     string
 	Topology Topology
+	Fabric   *Fabric // nil: the lab is none
 
 	nodes         []*node
+	hosts         []Host
 	binary        string
 	numberedLinks bool
 	created       time.Time
@@ -52,6 +57,15 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	}
 	if !validName.MatchString(o.Name) {
 		return nil, fmt.Errorf("%q cannot name a lab: up to 40 letters, digits, - and _", o.Name)
+	}
+	if o.Fabric != nil {
+		if o.Topology != "" {
+			return nil, fmt.Errorf("topology %q and a fabric: a lab is one or the other", o.Topology)
+		}
+		if err := o.Fabric.validate(); err != nil {
+			return nil, err
+		}
+		o.Topology = o.Fabric.topology()
 	}
 	topology, err := ParseTopology(o.Topology)
 	if err != nil {
@@ -74,7 +88,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{
-		Name: o.Name, Topology: topology, binary: o.Binary, numberedLinks: o.NumberedLinks,
+		Name: o.Name, Topology: topology, Fabric: o.Fabric, binary: o.Binary, numberedLinks: o.NumberedLinks,
 		created: time.Now().Round(time.Second), creator: findProcess(os.Getpid()),
 	}
 	if err := l.build(ctx, o); err != nil {
@@ -89,6 +103,9 @@ func (l *Lab) undo() error {
 	var namespaces []string
 	for _, n := range l.nodes {
 		namespaces = append(namespaces, n.Namespace)
+	}
+	for _, h := range l.hosts {
+		namespaces = append(namespaces, h.Namespace)
 	}
 	err := endProcesses(namespaces)
 	for _, ns := range namespaces {
@@ -111,6 +128,11 @@ func (l *Lab) build(ctx context.Context, o Options) error {
 			return err
 		}
 		if err := l.createLink(k); err != nil {
+			return err
+		}
+	}
+	if l.Fabric != nil {
+		if err := l.buildFabric(); err != nil {
 			return err
 		}
 	}
@@ -150,6 +172,9 @@ func (l *Lab) createNode(i int, o Options) error {
 		}
 	}
 	config := overlay(DefaultConfig(i), map[string]any{"persistent_config_store_path": filepath.Join(folder(l.Name), n.Name+".store")})
+	if l.Fabric != nil {
+		config = overlay(config, l.Fabric.config(i))
+	}
 	if o.Config != nil {
 		config = overlay(config, o.Config(i))
 	}
@@ -173,7 +198,10 @@ func Open(name string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{Name: name, Topology: topology, binary: s.Binary, numberedLinks: s.Numbered, created: s.Created, creator: s.Creator}
+	l := &Lab{
+		Name: name, Topology: topology, Fabric: s.Fabric, hosts: s.Hosts, binary: s.Binary, numberedLinks: s.Numbered,
+		created: s.Created, creator: s.Creator,
+	}
 	for i, ns := range s.Nodes {
 		n := &node{Name: ns.Name, Namespace: ns.Namespace, agent: ns.Agent}
 		l.nodes = append(l.nodes, n)

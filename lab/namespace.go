@@ -58,11 +58,8 @@ func createNamespace(name string) error {
 				err = errors.Join(err, deleteNamespace(name))
 			}
 		}()
-		for _, s := range sysctls {
-			path, value, _ := strings.Cut(s, "=")
-			if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0); err != nil {
-				return fmt.Errorf("failed to set sysctl net/%s in namespace %s: %w", s, name, err)
-			}
+		if err := setSysctls(sysctls); err != nil {
+			return fmt.Errorf("namespace %s: %w", name, err)
 		}
 		lo, err := netlink.LinkByName("lo")
 		if err == nil {
@@ -91,6 +88,17 @@ var sysctls = []string{
 	"ipv4/conf/default/rp_filter=0",
 	"ipv4/fib_multipath_hash_policy=1",
 	"ipv4/ping_group_range=0 2147483647",
+}
+
+// setSysctls sets what is below /proc/sys/net of this thread's namespace.
+func setSysctls(list []string) error {
+	for _, s := range list {
+		path, value, _ := strings.Cut(s, "=")
+		if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0); err != nil {
+			return fmt.Errorf("failed to set sysctl net/%s: %w", s, err)
+		}
+	}
+	return nil
 }
 
 // deleteNamespace removes a named namespace; one that is not there is no error.

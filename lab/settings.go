@@ -80,6 +80,11 @@ func readConfig(text []byte) (configured, error) {
 		Originated []struct {
 			Prefix netip.Prefix `json:"prefix"`
 		} `json:"originated_prefixes"`
+		Endpoint struct {
+			Enable  bool         `json:"enable"`
+			Oracle  bool         `json:"oracle"`
+			Anycast []netip.Addr `json:"anycast_addresses"`
+		} `json:"endpoint"`
 	}
 	if err := json.Unmarshal(text, &file); err != nil {
 		return configured{}, fmt.Errorf("failed to read back the node's configuration: %w", err)
@@ -88,6 +93,11 @@ func readConfig(text []byte) (configured, error) {
 	c := configured{ipv4: file.EnableV4 || overV6, nativeV4: file.EnableV4 && !overV6}
 	for _, o := range file.Originated {
 		c.originated = append(c.originated, o.Prefix.Masked())
+	}
+	if file.Endpoint.Enable && file.Endpoint.Oracle {
+		for _, a := range file.Endpoint.Anycast {
+			c.originated = append(c.originated, netip.PrefixFrom(a, a.BitLen()))
+		}
 	}
 	return c, nil
 }

@@ -31,6 +31,8 @@ type state struct {
 	Binary   string      `json:"binary"`  // empty: no agents
 	Numbered bool        `json:"numbered_links"`
 	Nodes    []nodeState `json:"nodes"`
+	Fabric   *Fabric     `json:"fabric,omitempty"`
+	Hosts    []Host      `json:"hosts,omitempty"`
 }
 
 type nodeState struct {
@@ -87,7 +89,10 @@ func namespaceOf(lab string, i int) string { return lab + "-" + NodeName(i) }
 
 // save writes state.json.
 func (l *Lab) save() error {
-	s := state{Topology: l.Topology.Spec, Created: l.created, Creator: l.creator, Binary: l.binary, Numbered: l.numberedLinks}
+	s := state{
+		Topology: l.Topology.Spec, Created: l.created, Creator: l.creator, Binary: l.binary, Numbered: l.numberedLinks,
+		Fabric: l.Fabric, Hosts: l.hosts,
+	}
 	for _, n := range l.nodes {
 		s.Nodes = append(s.Nodes, nodeState{Name: n.Name, Namespace: n.Namespace, Agent: n.process()})
 	}
@@ -134,6 +139,7 @@ type Info struct {
 	Orphaned bool // that process has ended
 	Agents   int  // how many run
 	Nodes    []string
+	Hosts    []string // of a fabric
 }
 
 // List returns all labs of this machine by name, also broken ones.
@@ -159,6 +165,9 @@ func List() ([]Info, error) {
 				if n.Agent.alive() {
 					info.Agents++
 				}
+			}
+			for _, h := range s.Hosts {
+				info.Hosts = append(info.Hosts, h.Name)
 			}
 		}
 		labs = append(labs, info)
@@ -195,7 +204,7 @@ func Down(name string) error {
 		return nil
 	}
 	// Told by their names, not by state.json: it may never have been written.
-	pattern := regexp.MustCompile("^" + regexp.QuoteMeta(name) + `-n\d+$`)
+	pattern := regexp.MustCompile("^" + regexp.QuoteMeta(name) + `-[nh]\d+$`)
 	var namespaces []string
 	entries, err := os.ReadDir(netnsFolder)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -14,15 +14,16 @@ const (
 	nfulnlPacket = 0 // message: NFULNL_MSG_PACKET
 	nfulnlConfig = 1 // message: NFULNL_MSG_CONFIG
 
-	nfulaCommand  = 1 // of a config: struct nfulnl_msg_config_cmd
-	nfulaMode     = 2 // of a config: struct nfulnl_msg_config_mode
-	nfulaPayload  = 9 // of a packet
-	nfulnlBind    = 1
-	nfulnlCopy    = 2 // NFULNL_COPY_PACKET
-	ulog          = unix.NFNL_SUBSYS_ULOG << 8
-	vxlanLen      = 8
-	vxlanValidVNI = 0x08 // RFC 7348 section 5: the I flag
-	udpLen        = 8
+	nfulaCommand   = 1 // of a config: struct nfulnl_msg_config_cmd
+	nfulaMode      = 2 // of a config: struct nfulnl_msg_config_mode
+	nfulaThreshold = 5 // NFULA_CFG_QTHRESH
+	nfulaPayload   = 9 // of a packet
+	nfulnlBind     = 1
+	nfulnlCopy     = 2 // NFULNL_COPY_PACKET
+	ulog           = unix.NFNL_SUBSYS_ULOG << 8
+	vxlanLen       = 8
+	vxlanValidVNI  = 0x08 // RFC 7348 section 5: the I flag
+	udpLen         = 8
 )
 
 // missLen is how much of a packet a miss shows: IPv6, UDP and VXLAN headers, and an ARP frame or what comes to the
@@ -42,7 +43,8 @@ func appendListen(b []byte, seq uint32, group uint16) []byte {
 	})
 	return appendNFT(b, ulog|nfulnlConfig, unix.NLM_F_ACK, seq+1, unix.AF_UNSPEC, group, func(b []byte) []byte {
 		mode := binary.BigEndian.AppendUint32(nil, missLen)
-		return appendAttr(b, nfulaMode, append(mode, nfulnlCopy, 0))
+		b = appendAttr(b, nfulaMode, append(mode, nfulnlCopy, 0))
+		return appendAttr(b, nfulaThreshold, binary.BigEndian.AppendUint32(nil, 1)) // or the kernel gathers for a second
 	})
 }
 
