@@ -26,9 +26,8 @@ demo: setup build ## four routers in four namespaces: routes, a ping across, the
 demo-endpoint: setup build ## a fabric with hosts: one moves, one is in a loop, a spine's agent is killed
 	./scripts/demo-endpoint.sh
 
-test: setup lint gen-check race ## all tests but the longest (sim, chaos, fuzz, test-systemd): about 20 minutes on 2 cores
-	./scripts/together.sh 'make GO="$(GO)" namespaces' 'nice -n 19 ./scripts/sim.sh seeds 200'
-	./scripts/together.sh './scripts/chaos.sh 2m 1' 'nice -n 19 ./scripts/fuzz.sh 1000x'
+test: setup lint gen-check race namespaces ## all tests but the longest (seeds, sim, chaos, fuzz, test-systemd): about 20 minutes on 2 cores
+	./scripts/sim.sh seeds 40
 	@echo "all tests passed"
 
 lint: ## gofmt, go vet, staticcheck
