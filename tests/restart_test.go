@@ -239,8 +239,11 @@ func TestBadStoreFile(t *testing.T) {
 // initialized waits until the agent of node i is ready.
 func (n *network) initialized(i int) {
 	n.t.Helper()
-	operator := n.control(i)
-	n.eventually(fmt.Sprintf("n%d is initialized", i), func() bool { return ask(n, operator.InitializationConverged) })
+	n.eventually(fmt.Sprintf("n%d is initialized", i), func() bool {
+		// A connection may still have been taken by the agent that was killed.
+		done, err := n.control(i).InitializationConverged(n.t.Context())
+		return err == nil && done
+	})
 }
 
 // store returns what node i's store holds, by area and key.
