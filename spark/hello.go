@@ -168,12 +168,16 @@ func (c *core) helloEvent(now time.Time, n *neighbor, h *hello, me reflected, li
 	case Established:
 		old := n.seq
 		if n.seq = h.seq; h.seq <= old {
+			// A program that started afresh. More of its hellos may be on their way, sent before it hears the answer to
+			// this one; Open/R takes the next for one that has lost sight of this node.
 			c.blame(now, n.ifc, cntHelloOld, n.v6, n.node)
+			n.anewUntil = now.Add(c.cfg.Spark.KeepAlive)
 		}
 		changed := h.addressChange != nil && *h.addressChange
 		switch {
 		case h.restarting:
 			c.restarting(now, n)
+		case !listed && !changed && now.Before(n.anewUntil):
 		case old < h.seq && (!listed || changed):
 			c.lose(n, HelloNoInfo)
 			if changed {

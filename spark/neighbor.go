@@ -41,6 +41,7 @@ type neighbor struct {
 	negotiateUntil time.Time
 	holdUntil      time.Time // runs in Established
 	restartUntil   time.Time // runs from Restart until it is back
+	anewUntil      time.Time // it began its sequence anew: until then its hellos may have left before it heard my answer
 
 	firstHeard    time.Time
 	restartSince  time.Time

@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -138,6 +139,33 @@ func TestUnannouncedRestart(t *testing.T) {
 	s.run(5 * time.Minute)
 	a.wants()
 	b.wants()
+}
+
+// Hellos of a new life that were on their way before the answer to the first of them arrived do not cost the adjacency; nor
+// does a neighbour stay that never hears the answer.
+func TestUnannouncedRestartOverSlowLink(t *testing.T) {
+	s, a, b, g := pair(t, nil, nil)
+	s.run(time.Minute)
+	for _, latency := range []time.Duration{300 * ms, 700 * ms, ms} { // b sends a hello each 500 ms
+		b.stop(false)
+		s.run(time.Second)
+		g.latency = latency
+		b.restart()
+		s.run(4 * time.Second)
+		b.wants("NEIGHBOR_UP a")
+		if slices.Contains(a.take(), "NEIGHBOR_DOWN b") {
+			t.Errorf("adjacency lost with a latency of %v", latency)
+		}
+	}
+	g.latency = ms
+	s.run(time.Minute)
+	a.take()
+
+	g.blocked = func(from, _ *simPort) bool { return from.node == a }
+	b.stop(false)
+	b.restart()
+	s.run(a.cfg.Spark.KeepAlive + b.cfg.Spark.FastInitHello*12/10)
+	a.wants("NEIGHBOR_DOWN b")
 }
 
 // Who is initialized marks a new neighbour as not for others to use, until it says that it is initialized as well.
