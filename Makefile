@@ -26,8 +26,8 @@ demo: setup build ## four routers in four namespaces: routes, a ping across, the
 demo-endpoint: setup build ## a fabric with hosts: one moves, one is in a loop, a spine's agent is killed
 	./scripts/demo-endpoint.sh
 
-test: setup lint gen-check race namespaces ## all tests but the longest (seeds, sim, chaos, fuzz, test-systemd): about 20 minutes on 2 cores
-	./scripts/sim.sh seeds 40
+test: setup lint gen-check race ## all tests but the longest (sim, chaos, fuzz, test-systemd, test-endpoint): under 25 minutes on 2 cores
+	./scripts/whole.sh
 	@echo "all tests passed"
 
 lint: ## gofmt, go vet, staticcheck
@@ -41,11 +41,11 @@ unit: ## the tests of the packages, without the race detector
 	$(GO) test $(UNITS)
 
 race: ## the tests of the packages under the race detector
-	$(GO) test -race $(UNITS)
+	./scripts/gotest.sh -race $(UNITS)
 
 namespaces: ## whole agents in network namespaces, as built and with the race detector
-	$(GO) test -count=1 -timeout 20m ./tests
-	OPENR_TEST_RACE=1 $(GO) test -count=1 -timeout 20m ./tests
+	./scripts/gotest.sh -count=1 -timeout 20m ./tests
+	OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m ./tests
 
 seeds: ## 200 bad nights of a simulated network of 100 nodes
 	./scripts/sim.sh seeds 200

@@ -11,6 +11,7 @@ import (
 
 	"openr/config"
 	"openr/lsdb"
+	"openr/monitor"
 )
 
 func TestChasedRefreshesAreThrottled(t *testing.T) {
@@ -135,6 +136,7 @@ func TestHugePathIsNotPassedOn(t *testing.T) {
 
 func TestManyKeysExpiringFillNoLog(t *testing.T) {
 	b := newBench(t, config.KvStore{})
+	b.core.events = monitor.NewEventLog("me", 2000)
 	vals := map[string]lsdb.Value{}
 	for i := range 1000 {
 		vals[fmt.Sprint(i)] = withTTL(val(1, "x", "1"), 1000, 0)
@@ -148,6 +150,9 @@ func TestManyKeysExpiringFillNoLog(t *testing.T) {
 	}
 	if n := b.count("kvstore.expired_key_vals.sum"); n != 1000 {
 		t.Errorf("counted %d", n)
+	}
+	if n := len(b.core.events.Events()); n != maxExpireEvents {
+		t.Errorf("%d of them are in the event log, want %d", n, maxExpireEvents)
 	}
 }
 

@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"openr/lab"
 	"openr/lab/hostile"
+	"openr/thrift/gen/kvstore"
 	"openr/thrift/gen/openrctrl"
 )
 
@@ -232,11 +234,39 @@ func (s *siege) suffers(t *testing.T, o offence) {
 	if !o.fast || !raced {
 		s.complains(t, o, before)
 	}
+	if o.forges {
+		s.recovers()
+	}
 	now, most := s.resident()
 	t.Logf("%v; %d packets lost; the victim has %d MiB, at most %d", took.Round(time.Millisecond), lost, now, most)
 	if most > maxResident && !raced { // it takes ten times the memory
 		t.Errorf("the victim took %d MiB of memory, more than %d", most, maxResident)
 	}
+}
+
+// recovers waits until what was said in the friend's name is out of the world: the victim has the friend's keys as the friend
+// has them, and whatever the forged ones did is undone.
+func (s *siege) recovers() {
+	s.t.Helper()
+	name := lab.NodeName(friend)
+	keys := func(c *openrctrl.OpenrCtrlClient) map[string]string {
+		p, err := c.GetKvStoreKeyValsFilteredArea(s.t.Context(), &kvstore.KeyDumpParams{
+			Keys: []string{"adj:" + name, "prefix:" + name + ":"}, OriginatorIds: []string{},
+		}, "backbone")
+		s.must(err)
+		versions := map[string]string{}
+		for key, v := range p.KeyVals {
+			versions[key] = fmt.Sprint(v.Version, v.OriginatorId)
+		}
+		return versions
+	}
+	own := s.control(friend)
+	s.eventually("the victim has the friend's keys of the friend", func() bool {
+		v := keys(s.ctl)
+		return len(v) > 0 && maps.Equal(v, keys(own))
+	})
+	time.Sleep(time.Second) // longer than decision waits for more before it computes (debounce_max_ms)
+	s.converges("forged keys")
 }
 
 // complains checks that the victim has counted what was done to it, and said who it was.

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Test whole agents in network namespaces, as built and with the race detector, and then for two minutes of chaos. What only needs
+# processors goes on beside that, with what is left of them: 200 bad nights of a simulated network, and each fuzz target.
+set -eu
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+# shellcheck disable=SC2016 # $1 and $$ are those of the inner shell
+./scripts/idle.sh sh -c 'echo $$ >"$1/pid" && ./scripts/sim.sh seeds 200 && ./scripts/fuzz.sh 1000x' beside "$work" >"$work/log" 2>&1 &
+beside=$!
+end() {
+	if [ -n "$beside" ]; then
+		kill -- "-$(cat "$work/pid")" 2>/dev/null || :
+	fi
+	rm -rf "$work"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+
+./scripts/gotest.sh -count=1 -timeout 20m ./tests
+OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m ./tests
+./scripts/chaos.sh 2m 1 >"$work/chaos" 2>&1 || { cat "$work/chaos"; exit 1; }
+tail -n 1 "$work/chaos"
+
+failed=0
+wait $beside || failed=1
+beside=
+cat "$work/log"
+exit $failed
