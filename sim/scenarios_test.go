@@ -15,6 +15,7 @@ import (
 
 	"openr/lsdb"
 	wire "openr/thrift/gen/kvstore"
+	"openr/thrift/gen/openrctrl"
 )
 
 // What broke such networks elsewhere, one test each. docs/simulation.md lists them with the tests of other packages.
@@ -410,4 +411,56 @@ func TestStopWhileTheTableHangs(t *testing.T) {
 			t.Errorf("%d routes were programmed, want the 20 that were missing", changes)
 		}
 	})
+}
+
+// TestDrainMakesNoCircle: all turn away from a drained node one after the other, and back to it when the drain ends, so that no
+// packet goes in a circle meanwhile, whichever of several next hops it takes.
+func TestDrainMakesNoCircle(t *testing.T) {
+	type client = openrctrl.OpenrCtrlClient
+	for name, how := range map[string]struct {
+		drain, undrain func(*client, context.Context) error
+	}{
+		"hard": {(*client).SetNodeOverload, (*client).UnsetNodeOverload},
+		"soft": {
+			func(c *client, ctx context.Context) error { return c.SetNodeInterfaceMetricIncrement(ctx, 100) },
+			(*client).UnsetNodeInterfaceMetricIncrement,
+		},
+	} {
+		for _, topology := range []string{"ring:6", "ring:9", "grid:4x4", "clos:4x8"} {
+			t.Run(name+"/"+topology, func(t *testing.T) {
+				quiet(t, topology, nil, func(t *testing.T, w *world) {
+					operator := w.nodes[1].running().client()
+					w.turnsWithoutCircle(t, func() error { return how.drain(operator, t.Context()) })
+					w.turnsWithoutCircle(t, func() error { return how.undrain(operator, t.Context()) })
+				})
+			})
+		}
+	}
+}
+
+// turnsWithoutCircle demands that f changes forwarding tables, and that packets go in a circle at no time.
+func (w *world) turnsWithoutCircle(t *testing.T, f func() error) {
+	t.Helper()
+	time.Sleep(time.Second) // until nobody waits for more before computing
+	changes := 0
+	for _, n := range w.nodes {
+		changes -= n.kernel.changeCount()
+	}
+	if err := f(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		for _, n := range w.nodes {
+			if circle := w.circle(n.prefix); len(circle) > 0 {
+				t.Fatalf("packets to %s go in a circle of %d", n.name, len(circle))
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for _, n := range w.nodes {
+		changes += n.kernel.changeCount()
+	}
+	if changes == 0 {
+		t.Error("no table has changed")
+	}
 }

@@ -89,8 +89,8 @@ func (n *network) calm() { time.Sleep(700 * time.Millisecond) }
 // No packet is lost. While it is drained it is reached as before.
 func TestDrainThenTakeDown(t *testing.T) {
 	// n1 is on the shorter way between n0 and n2; the nodes of the longer one, n4 and n3, never send any of these packets back. With an even
-	// number of nodes one of them would, over its other shortest path, until it has heard of the drain as well: packets circle,
-	// and are lost if its agent is late by more than it takes to use their hop limits up, a millisecond here.
+	// number of nodes one of them would until its turn, and packets are lost if its agent is late by more than 30 ms on a busy
+	// machine; sim.TestDrainMakesNoCircle holds the turns.
 	const drained = 1
 	type client = openrctrl.OpenrCtrlClient
 	for name, how := range map[string]struct {
