@@ -211,7 +211,7 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
 		ConfigStore: a.store, Endpoints: endpoints, KeyRequests: keyRequests, Agent: a,
 	})
-	a.ask = asked{kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding}
+	a.ask = asked{kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding, directory: directory}
 	a.server = &rpc.Server{
 		Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters, MaxFrame: maxMessage, MaxReceiving: maxMessage,
 	}

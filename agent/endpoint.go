@@ -88,7 +88,7 @@ func endpointStatuses(list []node.Status, err error) ([]ctrl.EndpointStatus, err
 }
 
 func (d *endpointDirectory) Changes(context.Context) ([]endpoint.Change, error) {
-	return d.node.Changes(), nil
+	return d.node.Changes()
 }
 
 func (d *endpointDirectory) SubscribeChanges(context.Context) ([]endpoint.Change, ctrl.ChangeSubscription, error) {

@@ -25,6 +25,7 @@ type asked struct {
 	linkMonitor *linkmonitor.LinkMonitor
 	decision    *decision.Decision
 	fib         *fib.Fib
+	directory   *endpointDirectory // nil: there is none here
 }
 
 // Status implements ctrl.Agent.

@@ -28,8 +28,9 @@ const (
 var errLeaving = errors.New("the agent is being drained and stopped already")
 
 // DrainAndStop implements ctrl.Agent: it takes this node out of all paths, waits until the network has turned and the kernel
-// forwards nothing any more, at most limit, ends all adjacencies at once, and has Run return nil. It returns when all that is
-// left to do is to end. The routes stay in the kernel; the drain is none of an operator's and does not outlive the agent.
+// forwards nothing any more, at most limit, takes its endpoints out of the directory, ends all adjacencies at once, and has Run
+// return nil. It returns when all that is left to do is to end. The routes stay in the kernel; the drain is none of an operator's
+// and does not outlive the agent.
 //
 // If ctx ends before the network has turned, or the node cannot be drained, the agent goes on, undrained.
 func (a *Agent) DrainAndStop(ctx context.Context, limit time.Duration) (err error) {
@@ -58,7 +59,10 @@ func (a *Agent) DrainAndStop(ctx context.Context, limit time.Duration) (err erro
 		defer cancel()
 		return errors.Join(fmt.Errorf("given up, the agent goes on: %w", err), a.ask.linkMonitor.Withdraw(undo, false))
 	}
-	// From here on there is no way back; a spark that does not answer is left to the hold time.
+	// From here on there is no way back; what does not answer is left to the lifetime of its keys, or to the hold time.
+	if a.ask.directory != nil {
+		a.leaveDirectory(context.WithoutCancel(ctx))
+	}
 	bounded, done := context.WithTimeout(context.WithoutCancel(ctx), failureTime)
 	defer done()
 	if err := a.ask.spark.Leave(bounded); err != nil {
@@ -67,6 +71,15 @@ func (a *Agent) DrainAndStop(ctx context.Context, limit time.Duration) (err erro
 	a.log.Info("left the network", zap.Duration("after", time.Since(begin).Round(time.Millisecond)))
 	close(a.left)
 	return nil
+}
+
+// leaveDirectory has other nodes give up the endpoints of this one, while they can still be told.
+func (a *Agent) leaveDirectory(ctx context.Context) {
+	ctx, done := context.WithTimeout(ctx, failureTime)
+	defer done()
+	if err := a.ask.directory.node.Leave(ctx); err != nil {
+		a.log.Warn("the endpoint directory was not told; it waits for this node's keys to expire", zap.Error(err))
+	}
 }
 
 // settle waits until the network has turned, or there is nobody to turn.

@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		Limits:  KvStoreLimits{MaxKeys: 2000000, MaxMB: 1024, PeerMaxKeys: 1000000, PeerMaxMB: 512, PeerKeysPerS: 10000, PeerBurst: 1000000},
 		Endpoint: Endpoint{
 			VXLANPort: 4789, Port: 2028, MaxLocal: 65536, MaxRemote: 262144, MaxIPs: 256, MaxDirectory: 1000000, MaxPerLeaf: 131072,
-			Retention: Retention{LocalAge: 15 * time.Minute, BounceAge: 630 * time.Second, Hold: 5 * time.Minute, MoveFrequency: 256},
+			Retention: Retention{LocalAge: 15 * time.Minute, RemoteAge: 5 * time.Minute, BounceAge: 630 * time.Second, Hold: 5 * time.Minute, MoveFrequency: 256},
 			Rogue: Rogue{
 				Interval: time.Minute, Factor: 4, Hold: 30 * time.Minute,
 				ExceptionInterval: 10 * time.Minute, ExceptionFactor: 3000, ExceptionHold: 30 * time.Second,

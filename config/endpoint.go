@@ -56,7 +56,7 @@ type Domain struct {
 // Retention is a retention policy of endpoints; see package endpoint.
 type Retention struct {
 	LocalAge      time.Duration `key:"local_age_s" range:"120..65535" or:"0"`
-	RemoteAge     time.Duration `key:"remote_age_s" range:"120..65535" or:"0"` // default 0: until withdrawn
+	RemoteAge     time.Duration `key:"remote_age_s" range:"120..65535" or:"0"` // default 300; 0: until withdrawn
 	BounceAge     time.Duration `key:"bounce_age_s" range:"150..65535"`
 	Hold          time.Duration `key:"hold_interval_s" range:"5..65535"`
 	MoveFrequency int           `key:"move_frequency" range:"0..65535"`
@@ -194,10 +194,8 @@ type loopSection struct {
 	RecoveryAfterS int64 `json:"error_disabled_recovery_interval_s"`
 }
 
-// A leaf is told of every endpoint in its domains and of every one that goes, so those behind other leaves need no age: the
-// kernel does not tell whether they are heard, and frames for those aged out would go by way of an oracle.
 func newRetentionSection() *retentionSection {
-	return &retentionSection{LocalAgeS: 900, BounceAgeS: 630, HoldS: 300, MoveFrequency: 256}
+	return &retentionSection{LocalAgeS: 900, RemoteAgeS: 300, BounceAgeS: 630, HoldS: 300, MoveFrequency: 256}
 }
 
 // The constructors of our sections. The port is near that of the control API, and below those that the kernel takes for

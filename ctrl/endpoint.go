@@ -14,10 +14,10 @@ import (
 
 // Endpoints is what ctrl asks of the endpoint directory on this node, whether that is a leaf or an oracle.
 type Endpoints interface {
-	// Each shows all endpoints in the table, in any order, until visit returns false. It calls visit on the goroutine that owns
-	// the table.
+	// Each shows all endpoints in the table, in any order, until visit returns false. It does not keep the table's owner from its
+	// work: what comes, changes or goes meanwhile is shown as it was or as it is, once or not at all.
 	Each(ctx context.Context, visit func(EndpointStatus) bool) error
-	// Known returns the endpoints in the table that have the name. It goes by index, not through the table.
+	// Known returns the endpoints in the table that have the name.
 	Known(ctx context.Context, name EndpointName) ([]EndpointStatus, error)
 	// Ask returns what the oracles know of a name, which is empty if they know nothing.
 	Ask(ctx context.Context, name EndpointName) ([]EndpointStatus, error)
@@ -61,11 +61,19 @@ type EndpointStatus struct {
 	Status endpoint.Status
 	Node   string // the leaf that has it; empty: its name is not known
 	Flags  endpoint.Flags
+	// Drained: an operator has drained that leaf. The endpoint stays there until it is heard elsewhere.
+	Drained bool
 }
+
+// stateDrained is the state of a record that is in use and whose leaf is drained.
+const stateDrained = "drained"
 
 // state is the name of the state of the endpoint, or at an oracle that of its record.
 func (s *EndpointStatus) state() string {
-	if s.State == endpoint.Absent {
+	switch {
+	case s.State == endpoint.Absent && s.Status == endpoint.Active && s.Drained:
+		return stateDrained
+	case s.State == endpoint.Absent:
 		return s.Status.String()
 	}
 	return s.State.String()
@@ -148,7 +156,7 @@ func (f *filter) find(ctx context.Context, e Endpoints) ([]EndpointStatus, int, 
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, 0, err // visit may still be running
+			return nil, 0, err
 		}
 	} else {
 		list, err := e.Known(ctx, f.name)

@@ -1,9 +1,11 @@
 package ctrl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"openr/endpoint"
 	"openr/thrift/gen/openrendpoint"
@@ -112,5 +114,9 @@ func hasDomain(ctx context.Context, e Endpoints, bd endpoint.BD) error {
 	if err != nil || slices.ContainsFunc(all, func(d endpoint.DomainView) bool { return d.BD == bd }) {
 		return err
 	}
-	return fmt.Errorf("this node has no bridge domain %d", bd)
+	has := make([]string, len(all))
+	for i, d := range all {
+		has[i] = fmt.Sprint(d.BD)
+	}
+	return fmt.Errorf("this node has no bridge domain %d; it has %s", bd, cmp.Or(strings.Join(has, ", "), "none"))
 }

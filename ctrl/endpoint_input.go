@@ -21,10 +21,11 @@ const (
 	maxEndpoints     = 1_000_000
 )
 
-// endpointStates are the states that a filter may name: those of a leaf, then those of an oracle.
+// endpointStates are the states that a filter may name: those of a leaf, those of an oracle, and drained, which an endpoint is
+// besides its state at a leaf.
 var endpointStates = []string{
 	endpoint.Local.String(), endpoint.Probing.String(), endpoint.Remote.String(), endpoint.Bounce.String(), endpoint.Frozen.String(),
-	endpoint.Active.String(), endpoint.Stale.String(), endpoint.Tombstone.String(), endpoint.Critical.String(), endpoint.Freeze.String(),
+	endpoint.Active.String(), endpoint.Stale.String(), endpoint.Tombstone.String(), endpoint.Critical.String(), endpoint.Freeze.String(), stateDrained,
 }
 
 // checkDomain returns the bridge domain; 0 stands for all.
@@ -153,7 +154,7 @@ func (f *filter) fits(s *EndpointStatus) bool {
 	case f.state == "":
 		return s.State != endpoint.Absent || s.Status != endpoint.Tombstone
 	}
-	return s.state() == f.state
+	return s.state() == f.state || f.state == stateDrained && s.Drained && s.Status != endpoint.Tombstone
 }
 
 // changeFilter reads a filter of changes. Of both limits the smaller one counts; none is 0, for all.

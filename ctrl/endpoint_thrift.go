@@ -51,6 +51,9 @@ func endpointThrift(s *EndpointStatus, now time.Time) *openrendpoint.Endpoint {
 			t.Flags = append(t.Flags, f.name)
 		}
 	}
+	if s.Drained {
+		t.Flags = append(t.Flags, stateDrained)
+	}
 	if s.Owned {
 		t.Flags = append(t.Flags, flagPublished)
 	}

@@ -13,6 +13,12 @@ const (
 	// lost notification must not keep it for ever.
 	trustActivity = 4
 	repairPause   = time.Second // at least, between two repairs of one entry
+
+	// The data plane is asked about many remote endpoints that reach their age together in parts, so that what else happens
+	// does not wait for all of them: 25,600 per second.
+	useSlot  = 10 * time.Millisecond
+	usesSlot = 256
+	usePause = time.Second // between two questions about one; after probeCount of them without an answer it counts as unused
 )
 
 func threeQuarters(d time.Duration) time.Duration { return d / 4 * 3 }
@@ -42,7 +48,9 @@ func (e *entry) dueAt() instant {
 	case Probing:
 		due = e.probeAt
 	case Remote:
-		due = e.remoteUntil()
+		if due = e.remoteUntil(); e.probeAt != 0 {
+			due = max(due, e.probeAt)
+		}
 	case Frozen:
 		due = e.x.until
 	}
@@ -89,8 +97,8 @@ func (c *Core) rearm(e *entry) {
 
 // expire does what is due about an endpoint and sets its timer.
 func (c *Core) expire(e *entry) {
-	if e.bounceUntil != 0 && e.bounceUntil <= c.now && !c.bounceOver(e) {
-		return
+	if e.bounceUntil != 0 && e.bounceUntil <= c.now {
+		c.bounceOver(e)
 	}
 	if e.state == Frozen && e.x.until <= c.now {
 		c.thaw(e)
@@ -102,9 +110,7 @@ func (c *Core) expire(e *entry) {
 	c.endIPHolds(e)
 	switch e.state {
 	case Remote:
-		if e.remoteUntil() <= c.now {
-			c.counters.Count(counterAged)
-			c.remove(e, CauseAge)
+		if !c.ageRemote(e) {
 			return
 		}
 	case Local, Probing:
@@ -116,6 +122,53 @@ func (c *Core) expire(e *entry) {
 		c.publish(e, CauseRefresh)
 	}
 	c.rearm(e)
+}
+
+// ageRemote asks the data plane about an endpoint behind another leaf that has reached its age, and removes it if nothing was
+// sent to it lately, or if the data plane is one that does not tell. It reports whether the endpoint is still there.
+func (c *Core) ageRemote(e *entry) bool {
+	switch {
+	case e.remoteUntil() > c.now:
+		e.probes, e.probeAt = 0, 0
+		return true
+	case !c.cfg.Activity, e.probes == probeCount && e.probeAt <= c.now:
+		c.counters.Count(counterAged)
+		c.remove(e, CauseAge)
+		return false
+	case e.probeAt == 0:
+		e.probes, e.probeAt = 0, c.useTime()
+	}
+	if e.probeAt <= c.now {
+		c.emit(Action{Kind: AskUsed, Key: e.key()})
+		e.probes++
+		e.probeAt = c.now.add(usePause)
+	}
+	return true
+}
+
+// useTime returns when the data plane may be asked about one more endpoint.
+func (c *Core) useTime() instant {
+	if c.useAt < c.now {
+		c.useAt, c.uses = c.now, 0
+	}
+	if c.uses == usesSlot {
+		c.useAt, c.uses = c.useAt.add(useSlot), 0
+	}
+	c.uses++
+	return c.useAt
+}
+
+// onUsed takes the data plane's word on when something was last sent to an endpoint behind another leaf.
+func (c *Core) onUsed(ev *Event) {
+	e := c.find(ev.Key)
+	if e == nil || e.state != Remote || e.probes == 0 {
+		return
+	}
+	e.heard = max(e.heard, c.now-instant(max(0, ev.For)))
+	if e.remoteUntil() <= c.now {
+		e.probes, e.probeAt = probeCount, c.now
+	}
+	c.expire(e)
 }
 
 // ageLocal asks an endpoint that is silent, and its silent addresses, and removes those that do not answer. It reports

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -122,7 +123,7 @@ func TestC25RemoteAge(t *testing.T) {
 	w.wantKinds("")
 	w.wait(time.Second)
 	w.wantKinds("remove")
-	w.wantChanges("detach")
+	w.wantChanges("") // it is where it was
 	w.wantState(1, "absent")
 	w.wantState(2, "remote leaf 10.255.0.2")
 	w.wait(298 * time.Second)
@@ -136,6 +137,98 @@ func TestC25RemoteAge(t *testing.T) {
 	}
 	w.wait(24 * time.Hour)
 	w.wantState(3, "remote leaf 10.255.0.2")
+}
+
+// talking returns a world whose data plane tells what is in use.
+func talking(t *testing.T, change func(*Config)) *world {
+	cfg := testConfig()
+	cfg.Activity = true
+	if change != nil {
+		change(&cfg)
+	}
+	return newWorld(t, cfg, leaf1)
+}
+
+// TestC25RemoteInUse: where the data plane tells when something was last sent to a remote endpoint, it is asked when the age is
+// reached; what is in use stays, for as long as it is, and is forgotten 300 s after its last use.
+func TestC25RemoteInUse(t *testing.T) {
+	w := talking(t, nil)
+	w.fromDirectory(w.record(1, leaf2, 1, ip4(1)))
+	w.wait(300*time.Second - 1)
+	w.wantKinds("")
+	w.wait(1)
+	w.wantKinds("ask used")
+	w.event(Event{Kind: Used, Key: key(1), For: 20 * time.Second})
+	w.wantKinds("")
+	w.wait(280*time.Second - 1)
+	w.wantKinds("")
+	w.wait(1)
+	w.wantKinds("ask used")
+	w.fromDirectory(w.record(1, leaf2, 2, ip4(1))) // an update meanwhile counts
+	w.event(Event{Kind: Used, Key: key(1), For: time.Hour})
+	w.wantState(1, "remote leaf 10.255.0.2")
+	w.wait(300 * time.Second)
+	w.wantKinds("ask used")
+	w.event(Event{Kind: Used, Key: key(1), For: 300 * time.Second})
+	w.wantKinds("remove")
+	w.wantChanges("") // it is where it was
+	w.event(Event{Kind: Used, Key: key(1)})
+	w.wantState(1, "absent")
+
+	w.fromDirectory(w.record(1, leaf2, 3)) // no answer at all: asked three times
+	asked := 0
+	for range 310 {
+		w.wait(time.Second)
+		asked += count(w.got, AskUsed)
+	}
+	if asked != probeCount {
+		t.Errorf("asked %d times", asked)
+	}
+	w.wantState(1, "absent")
+
+	w.learn(2, "eth1") // what was here and moved: when its bounce entry ends
+	w.movedTo(2, leaf2, 2)
+	w.wait(630 * time.Second)
+	w.wantKinds("bounce off, ask used")
+	w.event(Event{Kind: Used, Key: key(2), For: time.Second})
+	w.wantState(2, "remote leaf 10.255.0.2")
+	w.event(Event{Kind: Used, Key: key(2), For: -time.Second})
+	w.learn(2, "eth1")
+	w.event(Event{Kind: Used, Key: key(2), For: time.Hour}) // it is local now
+	w.wantState(2, "local eth1")
+}
+
+// TestManyRemoteAge: however many remote endpoints reach their age at once, the data plane is asked about a part of them at a
+// time, about each once.
+func TestManyRemoteAge(t *testing.T) {
+	const n = 5000
+	w := talking(t, nil)
+	start := w.now
+	for i := range n {
+		w.core.Handle(w.now, Event{Kind: FromDirectory, Record: w.record(i, leaf2, 1)})
+	}
+	w.now = start.Add(300 * time.Second)
+	asked, most, times := map[Key]int{}, 0, 0
+	for range n {
+		all := slices.Clone(w.core.Handle(w.now, Event{}))
+		most = max(most, len(all))
+		for _, a := range all {
+			asked[a.Key]++
+			w.core.Handle(w.now, Event{Kind: Used, Key: a.Key})
+		}
+		if times++; len(asked) == n {
+			break
+		}
+		w.now, _ = w.core.NextDeadline()
+	}
+	for k, times := range asked {
+		if times != 1 {
+			t.Fatalf("%v asked about %d times", k, times)
+		}
+	}
+	if len(asked) != n || most > usesSlot || w.now.Sub(start) > 301*time.Second {
+		t.Errorf("%d asked about, at most %d at once, after %v", len(asked), most, w.now.Sub(start))
+	}
 }
 
 // TestC22BounceAge: a bounce entry lasts 630 s from the move, whatever happens to the endpoint in the meantime.

@@ -74,7 +74,7 @@ func randomEvent(t *rapid.T, w *world, last map[Key]*Record) {
 	a := rapid.SampledFrom([]netip.Addr{{}, ip4(1), ip4(2), ip4(9), ip6(1), netip.MustParseAddr("fe80::1")}).Draw(t, "ip")
 	port := rapid.SampledFrom([]string{"eth1", "eth2", "eth3"}).Draw(t, "port")
 	from := rapid.SampledFrom([]netip.Addr{leaf1, leaf2, leaf2, leaf3, leaf3}).Draw(t, "leaf")
-	switch rapid.SampledFrom([]string{"learn", "learn", "learn", "learn", "remote", "heard", "idle", "gone", "down", "up", "record", "record",
+	switch rapid.SampledFrom([]string{"learn", "learn", "learn", "learn", "remote", "heard", "idle", "gone", "used", "asked", "asked", "wiped", "pinned", "down", "up", "record", "record",
 		"record", "moved", "moved", "tombstone", "ack", "glean", "clear rogue", "clear", "enable", "learning", "config", "wait", "wait", "wait"}).Draw(t, "event") {
 	case "learn":
 		w.event(Event{Kind: Learned, Key: k, IP: a, Port: port, VLAN: uint16(rapid.IntRange(0, 1).Draw(t, "vlan")), FromData: rapid.Bool().Draw(t, "data")})
@@ -86,6 +86,20 @@ func randomEvent(t *rapid.T, w *world, last map[Key]*Record) {
 		w.event(Event{Kind: Idle, Key: k, For: time.Duration(rapid.IntRange(0, 1000).Draw(t, "idle")) * time.Second})
 	case "gone":
 		w.event(Event{Kind: Gone, Key: k})
+	case "used":
+		w.event(Event{Kind: Used, Key: k, For: time.Duration(rapid.IntRange(-1, 400).Draw(t, "used")) * time.Second})
+	case "asked":
+		w.event(Event{Kind: Asked, Key: k, IP: a, Port: port, Target: rapid.SampledFrom([]netip.Addr{{}, ip4(1), ip4(2), ip4(9), ip6(1)}).Draw(t, "target")})
+	case "wiped":
+		w.event(Event{Kind: Wiped, Key: Key{BD: k.BD}})
+	case "pinned":
+		ev := Event{Kind: Pinned, Key: k, TEP: from, For: time.Duration(rapid.IntRange(0, 4000).Draw(t, "pinned")) * time.Second}
+		if rapid.Bool().Draw(t, "here") {
+			ev.Port = port
+		} else if a.IsValid() {
+			ev.Record = &Record{IPs: []IP{{Addr: a}}}
+		}
+		w.event(ev)
 	case "down":
 		w.event(Event{Kind: PortDown, Port: port})
 	case "up":

@@ -24,8 +24,9 @@ type Config struct {
 	MaxRemote int `key:"max_remote_endpoints" range:"1..4194304"` // what it keeps of others; default 262144
 	MaxIPs    int `key:"max_ips_per_endpoint" range:"1..1024"`    // default 256
 
-	// Activity: the data plane reports when an endpoint falls silent and when it is heard again (Idle, Heard), as a Linux
-	// bridge does. Without it an endpoint is as old as the last frame that made an event. Default true.
+	// Activity: the data plane reports when an endpoint falls silent and when it is heard again (Idle, Heard), and says when
+	// something was last sent to one behind another leaf (AskUsed), as Linux does. Without it an endpoint is as old as the last
+	// frame or record that made an event. Default true.
 	Activity      bool          `key:"activity_events"`
 	ProbeInterval time.Duration `key:"probe_interval_ms" range:"100..75000"` // between the three probes; default 1000
 	Refresh       time.Duration `key:"refresh_interval_s" range:"60..86400"` // how often each record is published again at least; default 3600
@@ -66,7 +67,7 @@ func (l IPLearning) IsDefined() bool { return l >= IPLearningOn && l <= IPLearni
 // Retention is an endpoint retention policy: how long what is learned stays.
 type Retention struct {
 	LocalAge  time.Duration `key:"local_age_s" range:"120..65535" or:"0"`  // without being heard; probed at 75 %; default 900, 0: for ever
-	RemoteAge time.Duration `key:"remote_age_s" range:"120..65535" or:"0"` // without an update; default 300, 0: until withdrawn
+	RemoteAge time.Duration `key:"remote_age_s" range:"120..65535" or:"0"` // without an update, and without anything sent to it; default 300, 0: until withdrawn
 	BounceAge time.Duration `key:"bounce_age_s" range:"150..65535"`        // default 630: twice the default RemoteAge and a little, so that it outlives what others remember
 
 	Hold          time.Duration `key:"hold_interval_s" range:"5..65535"` // for how long learning stays off after loop protection or dampening; default 300

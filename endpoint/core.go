@@ -37,8 +37,14 @@ type Core struct {
 	ports   map[string]*port
 	ips     map[ipKey]*entry
 	faults  map[FaultID]*Fault
+	drained map[tep]bool // leaves, by tunnel address
 	timers  timers
 	slow    instant // when the first timer of a domain, a port or a fault runs off
+	useAt   instant // when the data plane is asked next about endpoints that have reached their age
+	uses    int     // about how many of them then
+
+	questions map[question]*waiting
+	sweptAt   instant
 
 	base      time.Time // instant 1
 	now       instant
@@ -71,7 +77,7 @@ func New(o Options) (*Core, error) {
 	c := &Core{
 		node: o.Node, publisher: unique.Make(o.Node), tep: unique.Make(o.TEP), epoch: o.Epoch, log: o.Log, counters: o.Counters,
 		domains: map[BD]*domain{}, ports: map[string]*port{}, ips: map[ipKey]*entry{}, faults: map[FaultID]*Fault{},
-		slow: never,
+		questions: map[question]*waiting{}, slow: never,
 	}
 	c.adopt(o.Config)
 	for i := range c.cfg.Domains {
@@ -113,6 +119,14 @@ func (c *Core) Handle(now time.Time, ev Event) []Action {
 		c.onIdle(&ev)
 	case Gone:
 		c.onGone(&ev)
+	case Used:
+		c.onUsed(&ev)
+	case Asked:
+		c.onAsked(&ev)
+	case Wiped:
+		c.onWiped(ev.BD)
+	case Pinned:
+		c.onPinned(&ev)
 	case PortDown:
 		c.onPortDown(ev.Port)
 	case PortUp:
@@ -327,6 +341,9 @@ func (c *Core) remove(e *entry, cause Cause) {
 	}
 	if d.eps[key.MAC] == nil {
 		c.emit(Action{Kind: Remove, Key: key, Cause: cause})
+	}
+	if place.TEP.IsValid() && cause == CauseAge {
+		return // it is where it was, only not in this table
 	}
 	c.notify(Detach, &entry{dom: d, mac: key.MAC}, place, Place{}, cause)
 	c.counters.Count(counterDetach)

@@ -27,6 +27,10 @@ const (
 	counterLoops      = "endpoint.loops"                  // count: loops found by loop protection
 	counterDampened   = "endpoint.dampened"               // count: times that move dampening stopped a domain's learning
 	counterRepairs    = "endpoint.repairs"                // count: entries programmed again because the kernel had lost them
+	counterWiped      = "endpoint.wiped"                  // count: times that all remote entries of a domain were programmed again, as its devices had lost them
+	counterAdopted    = "endpoint.rogue_adopted"          // count: rogue endpoints of an earlier run that stay pinned
+	counterQuestions  = "endpoint.questions"              // count: questions of local hosts for addresses that were then looked up in the directory
+	counterReplies    = "endpoint.replies"                // count: answers given to them
 	counterFaultsSeen = "endpoint.faults"                 // count: faults raised
 	counterRefused    = "endpoint.refused."               // count, by cause: what the data plane or the directory said and was not believed
 	refusedDomain     = counterRefused + "unknown_domain" // the domain is not configured
@@ -41,5 +45,6 @@ const (
 	refusedSubnet     = counterRefused + "ip_learning"    // the domain does not learn this address: enforce_subnet_check or ip_learning
 	refusedOff        = counterRefused + "learning_off"   // the domain does not learn at the moment
 	refusedPortDown   = counterRefused + "port_down"      // the port is down or was shut
+	refusedQuestion   = counterRefused + "questions"      // too many questions of hosts wait for an answer, at all ports or at one
 	refusedOlderIP    = counterRefused + "older_ip"       // another endpoint has a newer claim to the address
 )

@@ -154,6 +154,7 @@ func (c *Core) goRemote(e *entry, r *Record, bounce bool) {
 	c.syncIPs(e, r)
 	if from != to || state != was || !slices.Equal(had, e.addrs()) {
 		c.do(ProgramRemote, e)
+		c.reply(e)
 	}
 	switch {
 	case state != Bounce:
@@ -197,19 +198,12 @@ func (c *Core) endBounce(e *entry) {
 	c.notify(BounceEnd, e, e.place(), e.place(), 0)
 }
 
-// bounceOver ends a bounce entry that has reached its age. The endpoint stays known if there was an update of it within
-// the age of a remote one. It reports whether the endpoint is still there.
-func (c *Core) bounceOver(e *entry) bool {
+// bounceOver ends a bounce entry that has reached its age. The endpoint is a remote one then, of the age that it has.
+func (c *Core) bounceOver(e *entry) {
 	c.endBounce(e)
-	if e.state != Bounce {
-		return true
+	if e.state == Bounce {
+		e.state, e.probes, e.probeAt = Remote, 0, 0
 	}
-	e.state = Remote
-	if e.remoteUntil() <= c.now {
-		c.remove(e, CauseAge)
-		return false
-	}
-	return true
 }
 
 // onTombstone takes a newer withdrawal by another leaf.

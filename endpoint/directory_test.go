@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestC14C15Moved: on notice the old leaf deletes its entry and creates a bounce entry to the new leaf. It is a remote
-// endpoint made by the directory.
-func TestC14C15Moved(t *testing.T) {
+// TestC14C15C19Moved: on notice the old leaf deletes its entry and creates a bounce entry to the new leaf. It is a remote
+// endpoint made by the directory. Operators see the bounce begin and end.
+func TestC14C15C19Moved(t *testing.T) {
 	w := newWorld(t, testConfig(), leaf1)
 	w.learn(1, "eth1", ip4(1))
 	w.movedTo(1, leaf2, 2, ip4(1))

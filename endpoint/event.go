@@ -25,6 +25,15 @@ const (
 	Idle
 	// Gone: the kernel no longer has the entry of MAC, though nobody here asked for that and its age is not the reason.
 	Gone
+	// Used: something was sent to Key, which is behind another leaf, For ago: the answer to AskUsed.
+	Used
+	// Asked: the host MAC with the address IP asks on Port (with VLAN) who has Target (ARP request, neighbour solicitation).
+	Asked
+	// Wiped: the data plane has lost what was programmed of endpoints behind other leaves in domain Key.BD, or of their addresses.
+	Wiped
+	// Pinned: an earlier run has pinned Key to Port (with VLAN) or, if that is empty, to TEP, with the IPs of Record, if there is
+	// one; in the data plane it is pinned still. For is since when; 0 if nobody knows.
+	Pinned
 	// PortDown: the access Port lost its carrier, was set down or has gone. To be sent once per change.
 	PortDown
 	// PortUp: the access Port works again.
@@ -52,7 +61,8 @@ const (
 	EnableLearning
 )
 
-var eventNames = [...]string{"tick", "learned", "learned remote", "heard", "idle", "gone", "port down", "port up", "from directory",
+var eventNames = [...]string{"tick", "learned", "learned remote", "heard", "idle", "gone", "used", "asked",
+	"wiped", "pinned", "port down", "port up", "from directory",
 	"moved", "acked", "glean", "clear rogue", "clear endpoint", "enable port", "enable learning"}
 
 // String returns the name in lower case.
@@ -63,6 +73,7 @@ type Event struct {
 	Kind EventKind
 	Key
 	IP       netip.Addr // IPv4 as 4 bytes
+	Target   netip.Addr // likewise
 	Port     string     // access port, by the name that stays the same across restarts
 	VLAN     uint16     // 0: untagged
 	FromData bool
@@ -114,6 +125,13 @@ const (
 	// Probe: ask for IP (ARP request or neighbour solicitation) on Port with VLAN, sent to MAC; with an empty Port and MAC on
 	// all access ports of Key.BD by broadcast.
 	Probe
+	// AskUsed: say (Used) how long ago something was last sent to Key, which is behind another leaf. Many are asked about at once.
+	AskUsed
+	// Lookup: ask the directory who has IP in VRF, and to look for it in domain Key.BD if nobody has. What it finds comes as
+	// FromDirectory.
+	Lookup
+	// Reply: answer the host Asker on Port (with VLAN), which has asked who has IP: Key has (ARP reply, neighbour advertisement).
+	Reply
 	// LearningOff: nothing new is learned on access ports of Key.BD; entries that stand must keep working.
 	LearningOff
 	// LearningOn ends LearningOff.
@@ -132,7 +150,7 @@ const (
 )
 
 var actionNames = [...]string{"", "publish", "withdraw", "program local", "program remote", "remove", "bounce on", "bounce off",
-	"freeze mac", "freeze ip", "unfreeze mac", "unfreeze ip", "probe", "learning off", "learning on", "port disable", "port enable",
+	"freeze mac", "freeze ip", "unfreeze mac", "unfreeze ip", "probe", "ask used", "lookup", "reply", "learning off", "learning on", "port disable", "port enable",
 	"fault raised", "fault cleared", "notify"}
 
 // String returns the name in lower case.
@@ -149,11 +167,18 @@ type Action struct {
 	Port   string
 	VLAN   uint16
 	TEP    netip.Addr
+	Asker  Host
 	For    time.Duration
 	Cause  Cause
 	Record *Record // the receiver's own
 	Fault  *Fault
 	Change *Change
+}
+
+// Host is a host on the wire: one of its addresses, and its MAC address.
+type Host struct {
+	MAC MAC
+	IP  netip.Addr
 }
 
 // String returns the action on one line, for logs.

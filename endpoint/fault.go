@@ -50,8 +50,12 @@ func (f *Fault) String() string {
 	}
 	switch f.Kind {
 	case FaultRogueMAC:
-		return fmt.Sprintf("rogue endpoint %v %v moves too often: pinned to %v %s; look for a loop or for teaming that sends one MAC over several links",
-			f.Key, f.IPs, f.Place, until)
+		who := f.Key.String()
+		if len(f.IPs) > 0 {
+			who += fmt.Sprint(" ", f.IPs)
+		}
+		return fmt.Sprintf("rogue endpoint %s moves too often: pinned to %v %s; look for a loop or for teaming that sends one MAC over several links",
+			who, f.Place, until)
 	case FaultRogueIP:
 		return fmt.Sprintf("rogue address %v in domain %d changes its MAC too often: pinned to %v %s; look for a duplicate address or active-active teaming, or turn IP learning off",
 			f.IP, f.Key.BD, f.Key.MAC, until)

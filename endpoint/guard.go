@@ -10,11 +10,11 @@ import (
 
 // guard is asked before an endpoint moves, with its entry still at the place it comes from. It reports whether the move may
 // take place. Rogue control goes before the others: while it is on, loop protection and move dampening have no effect.
-// Moves from and to another site do not count. Afterwards the entry may be Frozen, or Absent if its port was shut.
+// Moves from and to another site do not count, nor from and to a leaf that is drained. Afterwards the entry may be Frozen, or Absent if its port was shut.
 func (c *Core) guard(e *entry, from, to spot, foreign bool) bool {
 	c.counters.Count(counterMoves)
 	switch {
-	case foreign:
+	case foreign || c.drains(from, to):
 		return true
 	case c.cfg.Rogue.Enabled:
 		interval, factor, hold := c.rogueLimits(e.key())
@@ -33,6 +33,9 @@ func (c *Core) guard(e *entry, from, to spot, foreign bool) bool {
 func (c *Core) noteMove(e *entry, from, to spot) {
 	c.counters.Count(counterMoves)
 	c.notify(MoveChange, e, from.place(), to.place(), CauseMove)
+	if c.drains(from, to) {
+		return
+	}
 	if c.cfg.Rogue.Enabled {
 		interval, _, _ := c.rogueLimits(e.key())
 		e.extra().moves.add(c.now, interval)

@@ -179,6 +179,7 @@ func (c *Core) onLearnedRemote(ev *Event) {
 	data.FromData = true
 	if c.learnIP(e, &data) {
 		c.do(ProgramRemote, e)
+		c.reply(e)
 	}
 	c.rearm(e)
 }
@@ -188,7 +189,7 @@ func (c *Core) onLearnedRemote(ev *Event) {
 func (c *Core) leave(e *entry, to spot, s State) {
 	c.settle(e, to, s)
 	e.active, e.fresh, e.lost, e.foreign = false, false, false, false
-	e.probes, e.refreshAt = 0, 0
+	e.probes, e.probeAt, e.refreshAt = 0, 0, 0
 }
 
 // learnIP binds the event's address, if it has one, to e, and reports whether e did not have it before.
@@ -257,6 +258,9 @@ func (c *Core) bindIP(e *entry, a netip.Addr, ts int64) bool {
 	i, _ := e.findIP(a)
 	e.ips = slices.Insert(e.ips, i, n)
 	c.ips[k] = e
+	if e.port != nil {
+		c.forgetQuestion(question{e.dom, a}) // the host has heard it too
+	}
 	return true
 }
 

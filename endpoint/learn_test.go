@@ -7,7 +7,7 @@ import (
 )
 
 // TestC12LearnPublishes: a new local endpoint makes the leaf update the directory. A10, A11: one message with its details.
-// A2, A3: MAC, addresses, group, and where it is.
+// A2, A3: MAC, addresses, group, and where it is. C19: operators see it attach.
 func TestC12LearnPublishes(t *testing.T) {
 	w := newWorld(t, testConfig(), leaf1)
 	w.event(Event{Kind: Learned, Key: key(1), Port: "eth1", VLAN: 5, IP: ip4(1)})
@@ -205,8 +205,9 @@ func TestC18MoveByDataPlane(t *testing.T) {
 	w.wantKinds("withdraw age, remove")
 }
 
-// TestPortDown: what is behind a port that goes down is withdrawn at once, and what was on its way is not learned again.
-func TestPortDown(t *testing.T) {
+// TestC19C29PortDown: what is behind a port that goes down is withdrawn at once, and what was on its way is not learned again.
+// Operators see it detach.
+func TestC19C29PortDown(t *testing.T) {
 	w := newWorld(t, testConfig(), leaf1)
 	w.learn(1, "eth1", ip4(1))
 	w.learn(2, "eth2")

@@ -182,9 +182,9 @@ func TestLoopBetweenLeaves(t *testing.T) {
 	w.wantState(1, "bounce leaf 10.255.0.2")
 }
 
-// TestC20C26C27MoveDampening: more than 256 moves per second in a domain, of whichever endpoints, stop learning there.
-// C26: per domain, by its policy.
-func TestC20C26C27MoveDampening(t *testing.T) {
+// TestC20C21C26C27C30MoveDampening: more than 256 moves per second in a domain, of whichever endpoints, stop learning there for
+// 300 s, also when one link takes over from another that stays up. C26: per domain, by its policy.
+func TestC20C21C26C27C30MoveDampening(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		endpoints int
@@ -209,7 +209,7 @@ func TestC20C26C27MoveDampening(t *testing.T) {
 			for n := range tt.endpoints {
 				w.core.Handle(w.now, Event{Kind: Learned, Key: key(n), Port: "eth1"})
 			}
-			for n := range tt.endpoints { // C30: the new link takes over while the old one stays up
+			for n := range tt.endpoints { // the new link takes over while the old one stays up
 				w.core.Handle(w.now, Event{Kind: Learned, Key: key(n), Port: "eth2"})
 			}
 			if (len(w.core.Faults()) == 1) != tt.dampened {

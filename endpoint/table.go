@@ -40,7 +40,7 @@ type entry struct {
 	vlan uint16
 
 	state   State
-	probes  uint8 // sent in state Probing
+	probes  uint8 // sent in state Probing; in state Remote: how often the data plane was asked whether it is in use
 	active  bool  // the data plane will say when it falls silent
 	foreign bool  // behind a leaf of another site
 	fresh   bool  // learned here as unknown; the directory may still know it from elsewhere
@@ -54,7 +54,7 @@ type entry struct {
 	epoch     uint64
 
 	heard       instant // last sign of life, or last update if remote
-	probeAt     instant // in state Probing: when the next step is due
+	probeAt     instant // in state Probing, and in state Remote if not 0: when the next step is due
 	bounceUntil instant // 0: no bounce entry
 	refreshAt   instant // of local ones
 	due         instant // when its timer runs off; may be early, never late
@@ -149,6 +149,7 @@ type domain struct {
 type port struct {
 	name      string
 	endpoints int // behind it
+	askers    int // of which a question waits
 	down      bool
 	disabled  bool // by loop protection
 	fell      bool // it went down since it was disabled

@@ -70,7 +70,8 @@ func (c *Core) LookupIP(bd BD, a netip.Addr) (View, bool) {
 	return c.view(e), true
 }
 
-// All goes through the endpoints in no particular order. The core must not be called in between.
+// All goes through the endpoints in no particular order. The core may work in between: what comes or goes meanwhile is shown
+// once or not at all.
 func (c *Core) All() iter.Seq[View] {
 	return func(yield func(View) bool) {
 		for _, d := range c.domains {

@@ -58,6 +58,7 @@ type world struct {
 	faults    map[FaultID]Fault
 	directory map[Key]*Record // what this leaf has published and not withdrawn
 	seen      map[Key]*Record // what it has said last
+	asked     map[string]int  // questions of hosts that were not answered, "domain target MAC"
 }
 
 func newWorld(t interface {
@@ -71,7 +72,7 @@ func newWorld(t interface {
 	}
 	return &world{t: t, core: c, counters: counters, now: epoch, kernel: map[Key]string{}, bounces: map[Key]netip.Addr{},
 		frozenIPs: map[string]Key{}, off: map[BD]bool{}, disabled: map[string]bool{}, faults: map[FaultID]Fault{},
-		directory: map[Key]*Record{}, seen: map[Key]*Record{}}
+		directory: map[Key]*Record{}, seen: map[Key]*Record{}, asked: map[string]int{}}
 }
 
 // event gives the leaf an event now.
@@ -97,10 +98,14 @@ func (w *world) compareTwin(actions []Action, handle func(*Core) []Action) {
 // overhear notes what an event tells of the directory: that it now has another leaf's record, or this leaf's under another
 // sequence number.
 func (w *world) overhear(ev *Event) {
+	if ev.Kind == Asked {
+		w.asked[fmt.Sprint(ev.BD, ev.Target, ev.MAC)]++
+	}
 	k, seq := ev.Key, ev.Seq
 	if r := ev.Record; r != nil {
 		k, seq = r.Key, r.Seq
-		if old := w.directory[k]; old != nil && r.TEP != w.core.tep.Value() && Compare(r, old) > 0 {
+		if old := w.directory[k]; old != nil && Compare(r, old) > 0 &&
+			(r.TEP != w.core.tep.Value() || r.Status == Tombstone && (r.Seq > old.Seq || r.TS > old.TS)) {
 			delete(w.directory, k)
 		}
 	}
@@ -216,6 +221,15 @@ func (w *world) apply(actions []Action) {
 			}
 		case Remove:
 			delete(w.kernel, a.Key)
+		case Reply:
+			who := fmt.Sprint(a.BD, a.IP, a.Asker.MAC)
+			if w.asked[who]--; w.asked[who] < 0 {
+				w.t.Fatalf("an answer without a question: %v", a)
+			}
+			if to := w.kernel[Key{a.BD, a.Asker.MAC}]; to != fmt.Sprint("port ", a.Port, ".", a.VLAN) && !strings.HasPrefix(to, "frozen port "+a.Port) ||
+				!strings.HasPrefix(w.kernel[a.Key], "leaf ") || !strings.Contains(w.kernel[a.Key], a.IP.String()) {
+				w.t.Fatalf("%v to %v at %s, about one at %s", a, a.Asker, to, w.kernel[a.Key])
+			}
 		case BounceOn:
 			w.bounces[a.Key] = a.TEP
 		case BounceOff:

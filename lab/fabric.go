@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,9 @@ type Fabric struct {
 
 	// Flood does without the endpoint directory: leaves flood what they do not know to all others, and learn from what comes.
 	Flood bool `json:"flood,omitempty"`
+
+	// V6 has the tunnels run over IPv6.
+	V6 bool `json:"v6,omitempty"`
 
 	// Endpoint returns what to change in the section "endpoint" of node i, as Options.Config does. May be nil.
 	Endpoint func(node int) map[string]any `json:"-"`
@@ -69,6 +73,15 @@ func (f *Fabric) validate() error {
 // topology returns the fabric's text for ParseTopology: the spines come first.
 func (f *Fabric) topology() string { return fmt.Sprintf("clos:%dx%d", f.Spines, f.Leaves) }
 
+// tunnel returns the address that the tunnels of leaf i begin at.
+func (f *Fabric) tunnel(i int) netip.Addr {
+	six, four := Loopbacks(i)
+	if f.V6 {
+		return six.Addr()
+	}
+	return four.Addr()
+}
+
 // isLeaf reports whether node i is a leaf.
 func (f *Fabric) isLeaf(i int) bool { return i >= f.Spines }
 
@@ -79,11 +92,15 @@ func (f *Fabric) config(i int) map[string]any {
 		return nil
 	}
 	six, four := Loopbacks(i)
+	teps := []any{four.Addr().String(), six.Addr().String()}
+	if f.V6 {
+		slices.Reverse(teps)
+	}
 	section := map[string]any{
 		"enable":            true,
 		"leaf":              f.isLeaf(i),
 		"oracle":            !f.isLeaf(i),
-		"tunnel_addresses":  []any{four.Addr().String(), six.Addr().String()},
+		"tunnel_addresses":  teps,
 		"anycast_addresses": []any{anycastV4.String(), anycastV6.String()},
 	}
 	if f.isLeaf(i) {
@@ -133,7 +150,7 @@ func (l *Lab) buildFabric() error {
 // createDomain makes the bridge and the vxlan device of leaf i.
 func (l *Lab) createDomain(i int) error {
 	h, flood := l.Netlink(i), l.Fabric.Flood
-	_, tunnel := Loopbacks(i)
+	tunnel := l.Fabric.tunnel(i)
 	no := false
 	// It has an address of its own, or it would take that of one of its ports, and another when that is gone; and with each change of
 	// address the kernel forgets all neighbours of a device, those among them for which the bridge suppresses ARP.
@@ -145,7 +162,7 @@ func (l *Lab) createDomain(i int) error {
 	// Its TOS is not inherited from inside (the directory marks what it has sent on once), and an outer header like that of
 	// any packet: the relays rewrite its destination and let its TTL fall.
 	vxlan := &netlink.Vxlan{
-		LinkAttrs: netlink.LinkAttrs{Name: fabricVXLAN, TxQLen: -1}, VxlanId: FabricVNI, SrcAddr: tunnel.Addr().AsSlice(), Port: 4789,
+		LinkAttrs: netlink.LinkAttrs{Name: fabricVXLAN, TxQLen: -1}, VxlanId: FabricVNI, SrcAddr: tunnel.AsSlice(), Port: 4789,
 		Learning: flood,
 	}
 	if err := add(h, vxlan); err != nil {
@@ -167,10 +184,10 @@ func (l *Lab) createDomain(i int) error {
 		if k == i {
 			continue
 		}
-		_, other := Loopbacks(k)
+		other := l.Fabric.tunnel(k)
 		if err := h.NeighAppend(&netlink.Neigh{
 			LinkIndex: vxlan.Index, Family: unix.AF_BRIDGE, Flags: unix.NTF_SELF, State: unix.NUD_NOARP | unix.NUD_PERMANENT,
-			IP: other.Addr().AsSlice(), HardwareAddr: make(net.HardwareAddr, 6),
+			IP: other.AsSlice(), HardwareAddr: make(net.HardwareAddr, 6),
 		}); err != nil {
 			return fmt.Errorf("failed to flood to %v: %w", other, err)
 		}

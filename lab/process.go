@@ -28,8 +28,9 @@ func findProcess(pid int) process {
 	return process{PID: pid, Start: start}
 }
 
-// processStat returns a process's start time and whether it is a zombie.
-func processStat(pid int) (start uint64, zombie bool, err error) {
+// processStat returns a process's start time and whether it has ended: it is a zombie, and so are all its threads. While one of them
+// still runs, or is being ended, its sockets and files are open, although its first thread may be a zombie already.
+func processStat(pid int) (start uint64, ended bool, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false, err
@@ -40,7 +41,8 @@ func processStat(pid int) (start uint64, zombie bool, err error) {
 		return 0, false, fmt.Errorf("/proc/%d/stat has an unknown format", pid)
 	}
 	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return start, fields[0] == "Z" || fields[0] == "X", err
+	zombie := fields[0] == "Z" || fields[0] == "X"
+	return start, zombie && (fields[17] == "1" || fields[17] == "0"), err // field 20 is the number of threads
 }
 
 // alive reports whether the process still runs.
@@ -48,8 +50,8 @@ func (p process) alive() bool {
 	if p.PID == 0 {
 		return false
 	}
-	start, zombie, err := processStat(p.PID)
-	return err == nil && !zombie && start == p.Start
+	start, ended, err := processStat(p.PID)
+	return err == nil && !ended && start == p.Start
 }
 
 // signal sends sig; a process that is gone is no error.
@@ -143,8 +145,8 @@ func (l *Lab) Start(i int) error {
 	return l.save()
 }
 
-// Stop sends sig to the agent of node i and waits for its end; after 10 seconds it kills it and returns an error. From then
-// on the node counts as meant to be down.
+// Stop sends sig to the agent of node i and waits for its end, with which its ports are free; after 10 seconds it kills it and returns
+// an error. From then on the node counts as meant to be down.
 func (l *Lab) Stop(i int, sig syscall.Signal) error {
 	n := l.nodes[i]
 	p := n.process()

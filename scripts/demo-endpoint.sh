@@ -64,6 +64,7 @@ on h0 ping -q -c 3 -i 0.2 fd00:100::3
 say "What h0's leaf knows of hosts by now, and its sessions with the spines, which keep the directory:"
 on n2 breeze endpoint show
 on n2 breeze endpoint oracles
+on n2 breeze endpoint bd
 
 say "h1 moves from n3 to n4 while h0 pings it all the time:"
 run h0 -- ping -q -c 300 -i 0.01 192.168.100.2 >"$pings" &

@@ -8,7 +8,7 @@
 
 local coop = Proto("coop", "Council of Oracles Protocol over ZeroMQ")
 
-coop.prefs.ports = Pref.range("TCP ports", "2027-2028", "Ports to dissect even if the capture lacks the greeting", 65535)
+coop.prefs.ports = Pref.range("TCP ports", "2028-2029", "Ports to dissect even if the capture lacks the greeting", 65535)
 
 local types = {
   [1] = "HELLO", [2] = "HELLO-ACK", [3] = "PUBLISH", [4] = "ACK", [5] = "MOVED", [6] = "LOOKUP", [7] = "ANSWER", [8] = "GLEAN",

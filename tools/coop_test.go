@@ -211,6 +211,26 @@ func TestDissector(t *testing.T) {
 	}
 }
 
+// Requirement A15: the same of packets between agents, as tshark has recorded them at a leaf (TestEndpointSecurity with
+// OPENR_TEST_CAPTURE): encrypted sessions whose beginning is not among them, known by their ports, and one in the clear.
+func TestDissectorOfAgents(t *testing.T) {
+	const name = "testdata/agents.pcap"
+	list := tshark(t, "-r", name)
+	for _, want := range []string{"[encrypted by CURVE]", "[greeting NULL]", "[READY]", "HELLO leaf clear", "HELLO-ACK accepted", "SNAPSHOT domain 10100",
+		"[SUBSCRIBE]", "CHUNK number 0, 2 records; END domain 10100", "PUBLISH 1 records", "DELTA n0 domain 10100", "ACK 1 ok", "[PING]", "[PONG]"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list of packets lacks %q", want)
+		}
+	}
+	if bad := tshark(t, "-r", name, "-Y", "coop.malformed"); bad != "" {
+		t.Errorf("malformed:\n%s", bad)
+	}
+	fields := tshark(t, "-r", name, "-Y", "coop.type == 3", "-T", "fields", "-e", "coop.record.mac", "-e", "coop.record.tep", "-e", "coop.record.bd", "-e", "coop.record.seq")
+	if fields != "02:00:00:00:09:09\t192.0.2.77\t10100\t1\n" {
+		t.Errorf("published: %q", fields)
+	}
+}
+
 // What is encrypted is shown as that.
 func TestDissectorOfCURVE(t *testing.T) {
 	c := newCapture()

@@ -3,6 +3,7 @@ package zmtp
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // Dealer is a DEALER socket: it sends to its peers in turn, and receives from all of them (28/REQREP). With one peer it is a
@@ -147,6 +148,14 @@ func (p *Publisher) Send(m Message) error {
 		}
 	}
 	return nil
+}
+
+// Wanted tells whether anybody has subscribed to messages whose first part is topic, so that nobody has to make those that would
+// go nowhere.
+func (p *Publisher) Wanted(topic []byte) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.ContainsFunc(p.conns, func(c *conn) bool { return c.subscribed.match(topic) })
 }
 
 // Subscriber is a SUB socket: it receives what its peers publish of what it has subscribed to (29/PUBSUB). All methods may be

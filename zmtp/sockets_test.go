@@ -375,6 +375,11 @@ func TestPublish(t *testing.T) {
 		b.Subscribe("ep/")
 		b.Subscribe("ep/")
 		synctest.Wait()
+		for topic, wanted := range map[string]bool{"ep/1": true, "ep/2": true, "ep/": true, "ep": false, "": false, "other": false} {
+			if got := p.Wanted([]byte(topic)); got != wanted {
+				t.Errorf("somebody wants %q: %v", topic, got)
+			}
+		}
 		for i := range 100 {
 			check(t, p.Send(text("ep/1", fmt.Sprint(i))))
 			check(t, p.Send(text("ep/2", fmt.Sprint(i))))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +20,16 @@ import (
 const manyAddresses = 3
 
 func (a *app) endpoint() *cobra.Command {
-	return group("endpoint", "Hosts of the endpoint directory",
+	g := group("endpoint", "Hosts of the endpoint directory",
 		a.endpointShow(), a.endpointWhere(), a.endpointMoves(), a.endpointSnoop(), a.endpointRogue(), a.endpointFaults(), a.endpointClear(),
 		a.endpointDomains(), a.endpointOracles())
+	g.Long = "Hosts of the endpoint directory: where they are, how they move, what is wrong with them. Leaves know the hosts behind their\n" +
+		"ports and those that they send to, oracles know all. Where to begin: oracles (does the directory work?), faults, where."
+	g.Example = "  breeze endpoint where 192.0.2.7          # which leaf, which port, since when\n" +
+		"  breeze endpoint moves 192.0.2.7          # what has happened to it\n" +
+		"  breeze endpoint snoop --bd 10            # what happens now, until Ctrl-C\n" +
+		"  breeze endpoint clear rogue 192.0.2.7    # it was pinned, and what was wrong is mended"
+	return g
 }
 
 // runEndpoint is run for agents that may have no endpoint directory.
@@ -51,9 +59,9 @@ func (q *endpointFlags) register(a *app, cmd *cobra.Command, names ...string) {
 			f.Int64Var(&q.domain, name, 0, "only of this bridge domain")
 			_ = cmd.RegisterFlagCompletionFunc(name, a.proposal(false, (*session).domainNames)) // it fails for flags that there are not
 		case "state":
-			f.StringVar(&q.state, name, "", "only in this state: local, probing, remote, bounce, frozen; at an oracle active, stale, tombstone, critical, freeze")
+			f.StringVar(&q.state, name, "", "only in this state: local, probing, remote, bounce, frozen; at an oracle active, stale, tombstone, critical, freeze; drained, whose leaf is")
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]string{
-				"local", "probing", "remote", "bounce", "frozen", "active", "stale", "tombstone", "critical", "freeze",
+				"local", "probing", "remote", "bounce", "frozen", "active", "stale", "tombstone", "critical", "freeze", "drained",
 			}, cobra.ShellCompDirectiveNoFileComp))
 		case "access-port":
 			f.StringVar(&q.port, name, "", "only behind this access port")
@@ -95,10 +103,22 @@ func (q *endpointFlags) key(args []string) (*openrendpoint.EndpointKey, error) {
 	}
 	mac, err := endpoint.ParseMAC(args[0])
 	if err != nil {
-		return nil, usagef("%q is neither a MAC address nor an IP address", args[0])
+		return nil, usagef("%q is neither a MAC address, as in 02:00:5e:10:00:01, nor an IP address, as in 192.0.2.1 or 2001:db8::1", args[0])
 	}
 	k.Mac = new(mac.String())
 	return k, nil
+}
+
+// known returns an error if a domain was chosen that the node does not have: it is asked when there is nothing to show.
+func (q *endpointFlags) known(s *session) error {
+	if q.domain == 0 {
+		return nil
+	}
+	names, err := s.domainNames()
+	if err != nil || slices.Contains(names, fmt.Sprint(q.domain)) {
+		return err
+	}
+	return fmt.Errorf("this node has no bridge domain %d; it has %s", q.domain, cmp.Or(strings.Join(names, ", "), "none"))
 }
 
 func checkDomain(n int64) error {
@@ -127,26 +147,37 @@ func (a *app) endpointShow() *cobra.Command {
 		limit int32
 	)
 	cmd := &cobra.Command{
-		Use:   "show",
+		Use:   "show [MAC|IP]",
 		Short: "Endpoints that the node knows: where they are and how they do",
 		Long: "Endpoints that the node knows, a leaf those that are behind its ports and those that it sends to, an oracle all.\n\n" +
 			"States at a leaf: local; probing, which is local and asked because it was not heard for long; remote, behind another leaf;\n" +
-			"bounce, which moved away and is followed; frozen, which moves too often and is pinned. At an oracle: active; stale, whose\n" +
-			"leaf is lost; critical and freeze, whose record changes too often; tombstone, which was withdrawn and is shown with --state only.",
-		Example: "  breeze endpoint show --bd 10 --state frozen\n  breeze endpoint show --access-port eth3",
-		Args:    cobra.NoArgs,
-		RunE: a.runEndpoint(func(s *session, _ []string) error {
-			filter, err := q.filter(nil)
+			"bounce, which moved away and is followed; frozen, which moves too often and is pinned. At an oracle: active; drained, whose\n" +
+			"leaf is drained, which leaves show as a flag; stale, whose leaf is lost; critical and freeze, whose record changes too often;\n" +
+			"tombstone, which was withdrawn and is shown with --state only.",
+		Example: "  breeze endpoint show 192.0.2.7\n  breeze endpoint show --bd 10 --state frozen\n  breeze endpoint show --access-port eth3 --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: a.runEndpoint(func(s *session, args []string) error {
+			filter, err := q.filter(args)
 			if err != nil {
 				return err
 			}
+			if limit < 1 {
+				return usagef("--limit is %d: want 1 or more", limit)
+			}
 			filter.Limit = limit
 			page, err := s.own.GetEndpoints(s.ctx, filter)
+			if err == nil && len(page.Endpoints) == 0 {
+				err = q.known(s)
+			}
 			if err != nil {
 				return err
 			}
 			if a.json {
 				return a.printJSON(page)
+			}
+			if len(page.Endpoints) == 0 {
+				a.printf("No endpoints.\n")
+				return nil
 			}
 			if err := a.printEndpoints(page.Endpoints); err != nil {
 				return err
@@ -192,7 +223,7 @@ func (a *app) endpointState(state string) string {
 	switch state {
 	case "local", "active":
 		return a.paint(green, state)
-	case "probing", "bounce", "stale":
+	case "probing", "bounce", "stale", "drained":
 		return a.paint(yellow, state)
 	case "frozen", "critical", "freeze":
 		return a.paint(red, state)
@@ -227,13 +258,19 @@ func (a *app) endpointWhere() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "where MAC|IP",
 		Short: "Where an endpoint is, by all that this node or else an oracle knows",
-		Args:  cobra.ExactArgs(1),
+		Long: "Where an endpoint is: by what this node knows, or else by what an oracle answers. If nobody knows, the exit code is 1. An IP\n" +
+			"address may be found in several bridge domains, a MAC address too: choose with --bd.",
+		Example: "  breeze endpoint where 192.0.2.7\n  breeze endpoint where 02:00:5e:10:00:01 --bd 10 --json",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.runEndpoint(func(s *session, args []string) error {
 			key, err := q.key(args)
 			if err != nil {
 				return err
 			}
 			found, err := s.own.FindEndpoint(s.ctx, key)
+			if err == nil && len(found) == 0 {
+				err = q.known(s)
+			}
 			switch {
 			case err != nil:
 				return err
@@ -245,7 +282,7 @@ func (a *app) endpointWhere() *cobra.Command {
 				}
 				return exitCode(1)
 			case len(found) == 0:
-				return fmt.Errorf("nobody knows an endpoint %s", args[0])
+				return fmt.Errorf("nobody knows an endpoint %s%s", args[0], q.inDomain())
 			}
 			for i, e := range found {
 				if i > 0 {

@@ -22,14 +22,23 @@ func (a *app) endpointMoves() *cobra.Command {
 		Use:   "moves [MAC|IP]",
 		Short: "How endpoints came, moved and went, the latest last",
 		Long: "How endpoints came, moved and went, as this node saw it, the latest last. Of an IP address: what happened to the address, and to\n" +
-			"the endpoint that has it now.",
-		Args: cobra.MaximumNArgs(1),
+			"the endpoint that has it now.\n\n" +
+			"Changes: attach, detach, move; bounce and bounce end, between which a leaf sends on what still comes for an endpoint that has left\n" +
+			"it; rogue and rogue end, between which an endpoint or address is pinned.",
+		Example: "  breeze endpoint moves --limit 20\n  breeze endpoint moves 192.0.2.7\n  breeze endpoint moves --access-port eth3 --json",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: a.runEndpoint(func(s *session, args []string) error {
 			filter, err := q.filter(args)
 			if err != nil {
 				return err
 			}
+			if limit < 0 {
+				return usagef("--limit is %d: want 0 for all, or more", limit)
+			}
 			changes, err := s.own.GetEndpointChanges(s.ctx, filter, limit)
+			if err == nil && len(changes) == 0 {
+				err = q.known(s)
+			}
 			if err != nil {
 				return err
 			}
@@ -42,8 +51,12 @@ func (a *app) endpointMoves() *cobra.Command {
 			}
 			rows := make([][]string, len(changes))
 			for i, c := range changes {
+				from := c.FromPlace
+				if from == c.ToPlace { // it stays there
+					from = ""
+				}
 				rows[i] = []string{
-					a.at("%s", c.AtMs), a.changeKind(c), fmt.Sprint(c.BridgeDomain), c.Mac, cmp.Or(addrText(c.Address), "-"), cmp.Or(c.FromPlace, "-"),
+					a.at("%s", c.AtMs), a.changeKind(c), fmt.Sprint(c.BridgeDomain), c.Mac, cmp.Or(addrText(c.Address), "-"), cmp.Or(from, "-"),
 					cmp.Or(c.ToPlace, "-"), c.Cause,
 				}
 			}
@@ -59,9 +72,9 @@ func (a *app) changeKind(c *openrendpoint.EndpointChange) string {
 	switch c.Kind {
 	case "attach":
 		return a.paint(green, c.Kind)
-	case "detach", "rogue-start":
+	case "detach", "rogue":
 		return a.paint(red, c.Kind)
-	case "move", "bounce-start":
+	case "move", "bounce":
 		return a.paint(yellow, c.Kind)
 	}
 	return c.Kind
@@ -76,8 +89,10 @@ func (a *app) endpointSnoop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snoop [MAC|IP]",
 		Short: "Watch endpoints come, move and go",
-		Long:  "Prints the latest changes, and then each as it happens, until it is interrupted.\n\nWith --json: a line of JSON for each.",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "Prints the latest changes, and then each as it happens, until it is interrupted: on a leaf, of all endpoints that it knows. What the\n" +
+			"changes are called: see moves.\n\nWith --json: a line of JSON for each.",
+		Example: "  breeze endpoint snoop\n  breeze endpoint snoop 192.0.2.7 --last 0\n  breeze endpoint snoop --bd 10 --json --duration 60",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: a.runEndpoint(func(s *session, args []string) error {
 			filter, err := q.filter(args)
 			if err != nil {
@@ -85,6 +100,9 @@ func (a *app) endpointSnoop() *cobra.Command {
 			}
 			if last < 0 {
 				return usagef("--last is %d: want 0 or more", last)
+			}
+			if err := q.known(s); err != nil {
+				return err
 			}
 			return s.snoopEndpoints(filter, last, time.Duration(duration)*time.Second)
 		}),
@@ -141,10 +159,10 @@ func (a *app) printChange(c *openrendpoint.EndpointChange) {
 		who += " " + addr
 	}
 	where := cmp.Or(c.FromPlace, c.ToPlace)
-	if c.FromPlace != "" && c.ToPlace != "" {
+	if c.FromPlace != "" && c.ToPlace != "" && c.FromPlace != c.ToPlace {
 		where = fromTo(c.FromPlace, c.ToPlace)
 	}
-	const longest = len("bounce-start")
+	const longest = len("bounce end")
 	kind := a.changeKind(c) + strings.Repeat(" ", max(0, longest-len(c.Kind)))
 	a.printf("%s  %s  %s  %s", a.at("%s", c.AtMs), kind, who, where)
 	if c.Cause != "" {

@@ -20,9 +20,11 @@ func parseDomain(text string) (int64, error) {
 
 func (a *app) endpointDomains() *cobra.Command {
 	return &cobra.Command{
-		Use:   "bd",
-		Short: "Bridge domains that the node takes part in",
-		Args:  cobra.NoArgs,
+		Use:     "bd",
+		Short:   "Bridge domains that the node takes part in",
+		Long:    "Bridge domains: of a leaf those that it is configured for, of an oracle those that it knows endpoints of.",
+		Example: "  breeze endpoint bd\n  breeze endpoint bd --json",
+		Args:    cobra.NoArgs,
 		RunE: a.runEndpoint(func(s *session, _ []string) error {
 			all, err := s.own.GetBridgeDomains(s.ctx)
 			if err != nil {
@@ -30,6 +32,10 @@ func (a *app) endpointDomains() *cobra.Command {
 			}
 			if a.json {
 				return a.printJSON(all)
+			}
+			if len(all) == 0 {
+				a.printf("No bridge domains.\n")
+				return nil
 			}
 			rows := make([][]string, len(all))
 			for i, d := range all {
@@ -54,7 +60,11 @@ func (a *app) endpointOracles() *cobra.Command {
 	return &cobra.Command{
 		Use:   "oracles",
 		Short: "Oracles of the endpoint directory, and how the node's sessions with them do",
-		Args:  cobra.NoArgs,
+		Long: "Oracles that have told of themselves in the store, and how this node's sessions with them do: down, connecting, syncing (this\n" +
+			"leaf tells what it has), up. Ready is an oracle that has the whole directory and finds what leaves do not know.\n" +
+			"Unacknowledged are what this leaf has published and the oracle has not taken yet.",
+		Example: "  breeze endpoint oracles\n  breeze endpoint oracles --json",
+		Args:    cobra.NoArgs,
 		RunE: a.runEndpoint(func(s *session, _ []string) error {
 			all, err := s.own.GetOracles(s.ctx)
 			if err != nil {
@@ -62,6 +72,10 @@ func (a *app) endpointOracles() *cobra.Command {
 			}
 			if a.json {
 				return a.printJSON(all)
+			}
+			if len(all) == 0 {
+				a.printf("No oracles: none has told of itself in the store (breeze kvstore keys --prefix coop:).\n")
+				return nil
 			}
 			rows := make([][]string, len(all))
 			for i, o := range all {

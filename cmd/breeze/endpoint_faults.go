@@ -14,7 +14,15 @@ func (a *app) endpointFaults() *cobra.Command {
 	return &cobra.Command{
 		Use:   "faults",
 		Short: "What is wrong with endpoints, what was done about it and what remains to be done",
-		Args:  cobra.NoArgs,
+		Long: "What is wrong with endpoints of a leaf, what was done about it and what remains to be done:\n\n" +
+			"  rogue-mac, rogue-ip   an endpoint or address moves too often and is pinned; clear rogue\n" +
+			"  loop-port             a port was shut because an endpoint moves between it and another one; clear port\n" +
+			"  loop-learning         for the same reason a domain does not learn; clear learning\n" +
+			"  loop                  the same, and nothing was shut\n" +
+			"  move-dampening        too many moves in a domain, which does not learn for a while; clear learning\n" +
+			"  table-full            there is no room for more endpoints",
+		Example: "  breeze endpoint faults\n  breeze endpoint faults --json",
+		Args:    cobra.NoArgs,
 		RunE: a.runEndpoint(func(s *session, _ []string) error {
 			faults, err := s.own.GetEndpointFaults(s.ctx)
 			if err != nil {
@@ -49,7 +57,8 @@ func (a *app) endpointRogue() *cobra.Command {
 		Short: "Endpoints and addresses that move too often, and what holds them",
 		Long: "Endpoints and addresses that moved too often and are pinned to where they were; at an oracle, those whose records change too\n" +
 			"often to be passed on. `breeze endpoint clear rogue` ends that.",
-		Args: cobra.NoArgs,
+		Example: "  breeze endpoint rogue\n  breeze endpoint rogue --bd 10 --json",
+		Args:    cobra.NoArgs,
 		RunE: a.runEndpoint(func(s *session, _ []string) error {
 			held := []*openrendpoint.Endpoint{}
 			for _, q.state = range []string{"frozen", "critical", "freeze"} {
@@ -64,6 +73,9 @@ func (a *app) endpointRogue() *cobra.Command {
 				held = append(held, page.Endpoints...)
 			}
 			faults, err := s.own.GetEndpointFaults(s.ctx)
+			if err == nil && len(held) == 0 {
+				err = q.known(s)
+			}
 			if err != nil {
 				return err
 			}
@@ -102,7 +114,10 @@ func (a *app) clearRogue() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rogue [MAC|IP]",
 		Short: "End the hold of a rogue endpoint or address, or of all",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "End the hold of a rogue endpoint or address, or of all: it is learned again where it is heard. On the leaf that pins it (breeze\n" +
+			"endpoint rogue), and on an oracle that calls it critical.",
+		Example: "  breeze endpoint clear rogue 02:00:5e:10:00:01\n  breeze endpoint clear rogue --bd 10 --yes",
+		Args:    cobra.MaximumNArgs(1),
 	}
 	q.register(a, cmd, "bd")
 	sure := yesFlag(cmd)
@@ -137,9 +152,10 @@ func (q *endpointFlags) inDomain() string {
 func (a *app) clearEndpoint() *cobra.Command {
 	var q endpointFlags
 	cmd := &cobra.Command{
-		Use:   "endpoint MAC|IP",
-		Short: "Remove an endpoint from the node's table; it is learned again when it is heard",
-		Args:  cobra.ExactArgs(1),
+		Use:     "endpoint MAC|IP",
+		Short:   "Remove an endpoint from the node's table; it is learned again when it is heard",
+		Example: "  breeze endpoint clear endpoint 192.0.2.7 --bd 10",
+		Args:    cobra.ExactArgs(1),
 	}
 	q.register(a, cmd, "bd")
 	sure := yesFlag(cmd)
@@ -162,9 +178,10 @@ func (a *app) clearEndpoint() *cobra.Command {
 
 func (a *app) clearPort() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "port PORT",
-		Short: "Bring back a port that loop protection has shut",
-		Args:  cobra.ExactArgs(1),
+		Use:     "port PORT",
+		Short:   "Bring back a port that loop protection has shut",
+		Example: "  breeze endpoint clear port eth3",
+		Args:    cobra.ExactArgs(1),
 		ValidArgsFunction: a.proposal(false, func(s *session) (ports []string, err error) {
 			faults, err := s.own.GetEndpointFaults(s.ctx)
 			for _, f := range faults {
@@ -192,6 +209,7 @@ func (a *app) clearLearning() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "learning DOMAIN",
 		Short:             "Let a bridge domain learn again",
+		Example:           "  breeze endpoint clear learning 10",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.proposal(false, (*session).domainNames),
 	}

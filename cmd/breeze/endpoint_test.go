@@ -168,6 +168,7 @@ func leaf() *endpointAgent {
 			{AtMs: at(-50), Kind: "move", BridgeDomain: 10, Mac: one, FromPlace: "port eth1 vlan 7", ToPlace: "leaf 10.255.0.2", Cause: "move"},
 			{AtMs: at(-40), Kind: "move", BridgeDomain: 10, Mac: two, Address: binary("10.0.0.1"), FromPlace: "port eth1", ToPlace: "port eth2"},
 			{AtMs: at(-30), Kind: "detach", BridgeDomain: 10, Mac: two, FromPlace: "port eth2", Cause: "age"},
+			{AtMs: at(-20), Kind: "bounce", BridgeDomain: 10, Mac: one, FromPlace: "leaf 10.255.0.2", ToPlace: "leaf 10.255.0.2", Cause: "move"},
 		},
 		faults: []*openrendpoint.EndpointFault{
 			{Kind: "rogue-mac", Text: "rogue endpoint 20/" + one + " moves too often", BridgeDomain: 20, Mac: new(string), SinceMs: at(-100), UntilMs: at(600)},
@@ -208,19 +209,28 @@ func TestEndpointAsks(t *testing.T) {
 		code        int
 		done        string
 	}{
-		{"", "show --bd 10 --state probing --access-port eth1 --limit 5", "Domain", 0, "show bd 10 state probing port eth1 limit 5"},
+		{"", "show --bd 10 --state probing --access-port eth1 --limit 5", "No endpoints.", 0, "show bd 10 state probing port eth1 limit 5"},
+		{"", "show 10.0.0.1", "Domain", 0, "show address 10.0.0.1 limit 10000"},
+		{"", "show 0200.0000.0001 --bd 20", "Domain", 0, "show bd 20 mac 02:00:00:00:00:01 limit 10000"},
+		{"", "show --bd 999", "breeze: this node has no bridge domain 999; it has 10, 20", 1, "show bd 999 limit 10000"},
+		{"", "show --limit 0", "--limit is 0: want 1 or more", 2, ""},
 		{"", "show --bd 16777216", "16777216 is not a bridge domain: they are numbered from 1 to 16777215", 2, ""},
 		{"", "show --bd x", "invalid argument", 2, ""},
-		{"", "show all", "usage: breeze endpoint show", 2, ""},
+		{"", "show all", `"all" is neither a MAC address, as in 02:00:5e:10:00:01, nor an IP address, as in 192.0.2.1 or 2001:db8::1`, 2, ""},
+		{"", "show 10.0.0.1 10.0.0.2", "usage: breeze endpoint show [MAC|IP]", 2, ""},
 		{"", "where 0200.0000.0001", "in domain 10", 0, "where bd 0 mac 02:00:00:00:00:01"},
 		{"", "where ::ffff:10.0.0.1 --bd 10", "in domain 10", 0, "where bd 10 address 10.0.0.1"},
-		{"", "where fe80::1%eth0", `"fe80::1%eth0" is neither a MAC address nor an IP address`, 2, ""},
-		{"", "where leaf1", `"leaf1" is neither a MAC address nor an IP address`, 2, ""},
+		{"", "where fe80::1%eth0", `"fe80::1%eth0" is neither a MAC address, as in`, 2, ""},
+		{"", "where leaf1", `"leaf1" is neither a MAC address, as in`, 2, ""},
+		{"", "where 02:00:00:00:00", `"02:00:00:00:00" is neither a MAC address, as in`, 2, ""},
+		{"", "where 10.0.0.256", `"10.0.0.256" is neither a MAC address, as in`, 2, ""},
 		{"", "where", "usage: breeze endpoint where MAC|IP", 2, ""},
 		{"", "moves", "attach", 0, "moves any limit 100"},
+		{"", "moves --limit=-1", "--limit is -1: want 0 for all, or more", 2, ""},
 		{"", "moves 02-00-00-00-00-01 --bd 10 --limit 0 --access-port eth1", "attach", 0, "moves bd 10 mac 02:00:00:00:00:01 port eth1 limit 0"},
 		{"", "snoop 10.0.0.1 --last 3", "attach", 1, "snoop address 10.0.0.1 limit 3"},
 		{"", "snoop --last 0", "detach", 1, "snoop any limit 1"},
+		{"", "snoop --bd 999", "this node has no bridge domain 999; it has 10, 20", 1, ""},
 		{"", "snoop --last=-1", "--last is -1: want 0 or more", 2, ""},
 		{"", "rogue --bd 10", "", 0, "show bd 10 state frozen limit 0; show bd 10 state critical limit 0; show bd 10 state freeze limit 0"},
 		{"", "clear rogue 10.0.0.1", "Nothing holds 10.0.0.1 any more.", 0, "clear rogue bd 0 address 10.0.0.1"},
@@ -243,6 +253,40 @@ func TestEndpointAsks(t *testing.T) {
 		printed, code := typed(t, test.input, append([]string{"--port", port, "endpoint"}, strings.Fields(test.args)...)...)
 		if done := strings.Join(f.others.done(), "; "); !strings.Contains(printed, test.printed) || code != test.code || done != test.done {
 			t.Errorf("%q with input %q: exit code %d, the agent was asked %q, printed\n%s", test.args, test.input, code, done, printed)
+		}
+	}
+}
+
+// TestEndpointNothing: what there is none of is said, and a domain that the node does not have is no empty table.
+func TestEndpointNothing(t *testing.T) {
+	port := serveEndpoints(t, &endpointAgent{domains: []*openrendpoint.BridgeDomain{{ID: 10}}})
+	for args, want := range map[string]string{
+		"show --bd 10":            "No endpoints.\nexit code 0\n",
+		"where 10.0.0.1 --bd 10":  "breeze: nobody knows an endpoint 10.0.0.1 in domain 10\nexit code 1\n",
+		"show --bd 11":            "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"show --bd 11 --json":     "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"where 10.0.0.1 --bd 11":  "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"moves --bd 11":           "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"rogue --bd 11":           "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"snoop 10.0.0.1 --bd 11":  "breeze: this node has no bridge domain 11; it has 10\nexit code 1\n",
+		"moves 10.0.0.1 --bd 10":  "Nothing has happened.\nexit code 0\n",
+		"rogue --bd 10":           "No rogue endpoints.\nexit code 0\n",
+		"show 02:00:00:00:00:0z":  "breeze: \"02:00:00:00:00:0z\" is neither a MAC address, as in 02:00:5e:10:00:01, nor an IP address, as in 192.0.2.1 or 2001:db8::1\nexit code 2\n",
+		"clear rogue 02:00 --yes": "breeze: \"02:00\" is neither a MAC address, as in 02:00:5e:10:00:01, nor an IP address, as in 192.0.2.1 or 2001:db8::1\nexit code 2\n",
+	} {
+		printed, code := typed(t, "", append([]string{"--port", port, "endpoint"}, strings.Fields(args)...)...)
+		if got := strings.TrimSuffix(printed, fmt.Sprintf("exit code %d\n", code)) + fmt.Sprintf("exit code %d\n", code); got != want {
+			t.Errorf("%s: printed\n%swant\n%s", args, got, want)
+		}
+	}
+}
+
+// TestEndpointHelp: every command about endpoints says what it does and how it is used.
+func TestEndpointHelp(t *testing.T) {
+	for _, command := range []string{"", "show", "where", "moves", "snoop", "rogue", "faults", "bd", "oracles", "clear rogue", "clear endpoint", "clear port", "clear learning"} {
+		help := breeze(t, append(append([]string{"endpoint"}, strings.Fields(command)...), "--help")...)
+		if !strings.Contains(help, "Examples:\n  breeze endpoint "+command) {
+			t.Errorf("the help of endpoint %s has no example:\n%s", command, help)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package coop
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 
 	"openr/endpoint"
 )
@@ -152,13 +153,6 @@ type Item struct {
 func (*Publish) Type() Type { return TypePublish }
 
 func (p *Publish) appendTo(b []byte) []byte {
-	size := 2
-	for i := range p.Items {
-		size += 1 + recordSize(&p.Items[i].Record)
-	}
-	if b == nil {
-		b = make([]byte, 0, size)
-	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(p.Items)))
 	for i := range p.Items {
 		b = append(b, byte(p.Items[i].Cause))
@@ -172,11 +166,33 @@ func (p *Publish) readFrom(r *reader) {
 	if n == 0 {
 		return
 	}
-	p.Items = make([]Item, n)
+	p.Items = newItems(n)
 	for i := range p.Items {
 		p.Items[i].Cause = endpoint.Cause(r.u8("cause"))
 		r.record(&p.Items[i].Record)
 	}
+}
+
+// itemArrays are zeroed arrays of MaxRecords items. Leaves that have much to tell fill their messages, and an oracle copies what it
+// keeps, so that the same few are used over and over.
+var itemArrays sync.Pool
+
+func newItems(n int) []Item {
+	if n < MaxRecords/4 {
+		return make([]Item, n)
+	}
+	if a, ok := itemArrays.Get().(*[MaxRecords]Item); ok {
+		return a[:n]
+	}
+	return make([]Item, n, MaxRecords)
+}
+
+func (p *Publish) recycle() {
+	if cap(p.Items) == MaxRecords {
+		clear(p.Items)
+		itemArrays.Put((*[MaxRecords]Item)(p.Items[:MaxRecords]))
+	}
+	p.Items = nil
 }
 
 // Ack answers a Publish record by record, and other messages that have to be known to have arrived with no results at all.
@@ -449,7 +465,8 @@ func (s *Snapshot) readFrom(r *reader) {
 	s.Position = Position{BD: endpoint.BD(r.u32("bridge domain")), Epoch: r.u64("stream epoch"), N: r.u64("position")}
 }
 
-// Chunk is a part of a snapshot; the header's Ack names the Snapshot that asked for it.
+// Chunk is a part of a snapshot; the header's Ack names the Snapshot that asked for it. One that names a Publish has what an
+// earlier run of the leaf has said of the same endpoints.
 type Chunk struct {
 	Index   uint32 // 0, 1, ... within the snapshot
 	Records []endpoint.Record

@@ -170,9 +170,9 @@ func (c *Citizen) takeAll(now time.Time, all []statement) []Effect {
 	c.begin(now)
 	for i := range all {
 		if s := &all[i]; s.cause.Withdraws() {
-			c.withdraw(s.rec, s.cause)
+			c.withdraw(*s.rec, s.cause)
 		} else {
-			c.publish(s.rec, s.cause)
+			c.publish(*s.rec, s.cause)
 		}
 	}
 	return c.finish()

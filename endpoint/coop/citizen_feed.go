@@ -23,6 +23,7 @@ type follow struct {
 	pos    Position
 
 	request  uint64 // of the snapshot on its way; 0: none
+	partial  bool   // the last snapshot is, or was, of an oracle that has not heard from all leaves yet: what it lacks is not gone
 	queued   bool
 	deadline time.Time
 	got      map[uint32]bool
@@ -197,7 +198,7 @@ func (c *Citizen) request() {
 		if f.synced {
 			at = f.pos
 		}
-		f.synced = false
+		f.synced, f.partial = false, !l.ready
 		f.request = c.send(l, 0, &Snapshot{Position: at})
 		f.deadline = c.now.Add(requestStall)
 		c.asked[f.request] = f
@@ -229,12 +230,16 @@ func (c *Citizen) expireFollows() {
 			}
 		}
 	}
+	c.expireGleaned()
+	c.request()
+}
+
+func (c *Citizen) expireGleaned() {
 	for k, at := range c.gleaned {
 		if c.now.Sub(at) >= gleanQuiet {
 			delete(c.gleaned, k)
 		}
 	}
-	c.request()
 }
 
 // Delta takes a message from the PUB socket of an oracle.
@@ -448,17 +453,31 @@ func (c *Citizen) tell(rec *endpoint.Record, how telling) {
 	c.emit(Effect{Kind: ToLeaf, Event: endpoint.Event{Kind: kind, Key: rec.Key, Record: &r}})
 }
 
-// onChunk takes a part of a snapshot.
+// onChunk takes a part of a snapshot, or what an earlier run of this leaf has said of endpoints that it has just published.
 func (c *Citizen) onChunk(l *link, m *Message, b *Chunk) {
 	c.send(l, m.Seq, &Ack{})
 	f := c.asked[m.Ack]
 	if f == nil || l.name != c.feed {
+		c.recall(b.Records)
 		return
 	}
 	c.learn(f, b.Records, listed, Position{Epoch: m.Epoch})
 	f.got[b.Index] = true
 	f.deadline = c.now.Add(requestStall)
 	c.snapshotDone(f)
+}
+
+// recall tells the leaf what an earlier run of it has said of endpoints, as far as this run has them, too.
+func (c *Citizen) recall(records []endpoint.Record) {
+	for i := range records {
+		r := &records[i]
+		o := c.own[r.Key]
+		if r.Validate() != nil || r.Publisher != c.o.Node || r.Epoch >= c.o.Epoch || o == nil || o.rec.Status == endpoint.Tombstone {
+			continue
+		}
+		former := r.Clone()
+		c.emit(Effect{Kind: ToLeaf, Event: endpoint.Event{Kind: endpoint.FromDirectory, Key: r.Key, Record: &former}})
+	}
 }
 
 func (c *Citizen) onEnd(l *link, m *Message, e *End) {
@@ -485,7 +504,9 @@ func (c *Citizen) snapshotDone(f *follow) {
 	f.synced, f.pos = true, e.Position
 	f.pos.N = max(f.pos.N, f.high)
 	c.o.Counters.Count(counterSyncs)
-	if !e.Same {
+	if f.partial {
+		c.askWhole()
+	} else if !e.Same {
 		for _, mac := range slices.SortedFunc(maps.Keys(f.eps), func(a, b endpoint.MAC) int { return slices.Compare(a[:], b[:]) }) {
 			k := f.eps[mac]
 			if k.listed == f.gen || k.at.Epoch == e.Position.Epoch && k.at.N > e.Position.N {
@@ -499,6 +520,20 @@ func (c *Citizen) snapshotDone(f *follow) {
 		}
 	}
 	c.request()
+}
+
+// askWhole asks for whole snapshots in place of partial ones as soon as the oracle has heard from all leaves.
+func (c *Citizen) askWhole() {
+	l := c.links[c.feed]
+	if l == nil || !l.ready {
+		return
+	}
+	for _, bd := range slices.Sorted(maps.Keys(c.follows)) {
+		if f := c.follows[bd]; f.partial && f.synced {
+			f.partial, f.synced = false, false
+			c.want(f)
+		}
+	}
 }
 
 // supersede drops the record of another leaf in favour of one in this leaf's own name.
@@ -521,16 +556,29 @@ func (c *Citizen) tellGone(rec endpoint.Record) {
 	c.emit(Effect{Kind: ToLeaf, Event: endpoint.Event{Kind: endpoint.FromDirectory, Key: rec.Key, Record: &rec}})
 }
 
-// gleanQuiet is for how long a second request of the same kind is not passed on: several oracles may ask at once.
-const gleanQuiet = 500 * time.Millisecond
+const (
+	// gleanQuiet is for how long a second request of the same kind is not passed on: several oracles may ask at once, but what
+	// one of them asks again is meant.
+	gleanQuiet = gleanPause * 4 / 5
+	// maxGleaned is how many different ones are passed on in that time, since each has the leaf ask at all its ports. What is
+	// dropped is asked again.
+	maxGleaned = 512
+)
 
 func (c *Citizen) onGlean(g *Glean) {
 	if g.BD == 0 || !endpoint.ValidHostIP(g.IP) {
 		c.o.Counters.Count(counterRefused + ReasonRecord.String())
 		return
 	}
+	if len(c.gleaned) >= maxGleaned {
+		c.expireGleaned()
+	}
 	k := gleanKey{g.BD, g.IP}
-	if at, ok := c.gleaned[k]; ok && c.now.Sub(at) < gleanQuiet || len(c.gleaned) >= maxGleans {
+	if at, ok := c.gleaned[k]; ok && c.now.Sub(at) < gleanQuiet {
+		return
+	}
+	if len(c.gleaned) >= maxGleaned {
+		c.o.Counters.Count(counterRefused + ReasonCapacity.String())
 		return
 	}
 	c.gleaned[k] = c.now
@@ -590,7 +638,7 @@ func (c *Citizen) onAnswer(m *Message, a *Answer) {
 		return
 	}
 	if a.Found == FoundGleaning {
-		w.at = c.now.Add((gleanTries + 2) * time.Second)
+		w.at = c.now.Add(gleanFor + 2*time.Second)
 	} else {
 		delete(c.lookups, m.Ack)
 	}

@@ -201,6 +201,8 @@ func (c *Citizen) onHelloAck(l *link, m *Message, h *HelloAck) {
 		c.pushAll(l, func(o *owned) bool { return o.acks&l.slot == 0 })
 	}
 	c.chooseFeed()
+	c.askWhole()
+	c.request()
 }
 
 // pushAll queues own records in the order of their time stamps.
@@ -231,9 +233,9 @@ func (c *Citizen) fill(l *link) {
 		return
 	}
 	for len(l.flights) < window && l.head < len(l.pending) {
-		var p Publish
+		room := min(MaxRecords, len(l.pending)-l.head)
+		p, items := Publish{Items: make([]Item, 0, room)}, make([]pend, 0, room)
 		var b batcher
-		var items []pend
 		for ; l.head < len(l.pending); l.head++ {
 			q := l.pending[l.head]
 			o := c.own[q.key]
@@ -305,6 +307,11 @@ func (c *Citizen) onAck(l *link, m *Message, a *Ack) {
 		return
 	}
 	delete(l.flights, m.Ack)
+	for seq, later := range l.flights { // the oracle is at work: what was sent after this one is not late before it had its time, too
+		if at := c.now.Add(later.wait); seq > m.Ack && later.at.Before(at) {
+			later.at = at
+		}
+	}
 	for i, q := range f.items {
 		if a.Refused != ReasonNone {
 			c.onResult(l, q, &Result{Outcome: OutcomeRefused, Reason: a.Refused, Detail: a.Detail})
@@ -451,6 +458,10 @@ func (c *Citizen) retry(l *link, seq uint64, f *flight) {
 	c.o.Counters.Count(counterRetries)
 	f.wait = min(2*f.wait, c.o.RetryMax)
 	f.at = c.now.Add(f.wait)
+	if !slices.ContainsFunc(f.items, func(q pend) bool { o := c.own[q.key]; return o == nil || o.rec.TS != q.ts }) {
+		c.emit(Effect{Kind: Send, To: Session{l.name, RoleOracle, true}, Message: f.message})
+		return
+	}
 	var p Publish
 	var items []pend
 	for i, q := range f.items {
@@ -458,10 +469,6 @@ func (c *Citizen) retry(l *link, seq uint64, f *flight) {
 			p.Items = append(p.Items, f.message.Body.(*Publish).Items[i])
 			items = append(items, q)
 		}
-	}
-	if len(items) == len(f.items) {
-		c.emit(Effect{Kind: Send, To: Session{l.name, RoleOracle, true}, Message: f.message})
-		return
 	}
 	delete(l.flights, seq)
 	if len(items) > 0 {

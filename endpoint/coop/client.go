@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"openr/endpoint"
-	"openr/queue"
 	"openr/zmtp"
 )
 
@@ -27,13 +26,10 @@ type ClientOptions struct {
 
 // Client is a citizen on its sockets. Its methods may be called from any goroutine while Run runs.
 type Client struct {
+	shell
 	o       ClientOptions
 	core    *Citizen
-	log     *zap.Logger
-	calls   *queue.Calls
-	inputs  chan func(now time.Time) []Effect
 	oracles map[string]*oracleSockets // owned by Run
-	wg      sync.WaitGroup
 	stated  statements
 }
 
@@ -50,99 +46,60 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{o: o, core: core, log: core.o.Log, calls: queue.NewCalls(), inputs: make(chan func(time.Time) []Effect, inputBacklog),
-		oracles: map[string]*oracleSockets{}, stated: statements{wake: make(chan struct{}, 1), at: map[endpoint.Key]int{}}}, nil
+	c := &Client{shell: newShell(core.o.Log, core.o.Counters), o: o, core: core, oracles: map[string]*oracleSockets{},
+		stated: statements{wake: make(chan struct{}, 1), at: map[endpoint.Key]int{}}}
+	c.timers, c.carry = core, c.carryOut
+	return c, nil
 }
 
 // Run is the client's goroutine; it returns when ctx ends, with all sessions closed.
 func (c *Client) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer func() {
-		c.calls.Stop()
-		timer.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	c.ctx = ctx
+	return c.run(ctx, c.stated.wake, c.takeStated, func() {
+		cancel()
 		for _, s := range c.oracles {
 			s.close()
 		}
-		done := make(chan struct{})
-		go func() { c.wg.Wait(); close(done) }()
-		for {
-			select {
-			case <-c.inputs: // nobody waits for them any more
-				continue
-			case <-done:
-			}
-			return
-		}
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case f := <-c.inputs:
-			c.do(f(time.Now()))
-		case <-c.stated.wake:
-			c.do(c.core.takeAll(time.Now(), c.stated.take()))
-		case f := <-c.calls.C():
-			f()
-		case <-timer.C:
-			c.do(c.core.Tick(time.Now()))
-		}
-		if next := c.core.NextDeadline(); next.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(max(0, time.Until(next)))
-		}
-	}
+	})
 }
+
+// takeStated gives the core what Publish was given.
+func (c *Client) takeStated(now time.Time) []Effect { return c.core.takeAll(now, c.stated.take()) }
 
 func (s *oracleSockets) close() {
 	s.dealer.Close()
 	s.sub.Close()
 }
 
-// do carries effects out.
-func (c *Client) do(effects []Effect) {
-	for i := range effects {
-		e := &effects[i]
-		s := c.oracles[e.To.Node]
-		switch e.Kind {
-		case Send:
-			if s == nil {
-				continue
-			}
-			parts, err := Encode(e.Message)
-			if err == nil {
-				err = s.dealer.Send(parts) // what finds no room is repeated
-			}
-			if err != nil {
-				c.o.Citizen.Counters.Count(counterUnsent)
-			}
-		case Subscribe:
-			if s != nil {
-				s.sub.Subscribe(topic(uint32(e.BD)))
-			}
-		case Unsubscribe:
-			if s != nil {
-				s.sub.Cancel(topic(uint32(e.BD)))
-			}
-		case ToLeaf:
-			if c.o.OnEvent != nil {
-				c.o.OnEvent(e.Event)
-			}
-		case Stable:
-			if c.o.OnStable != nil {
-				c.o.OnStable(e.Key)
-			}
-		case Answered:
-			if c.o.OnAnswer != nil {
-				c.o.OnAnswer(e.Message.Body.(*Answer))
-			}
+func (c *Client) carryOut(e *Effect) {
+	s := c.oracles[e.To.Node]
+	switch e.Kind {
+	case Send:
+		if s != nil {
+			c.send(e.Message, nil, s.dealer.Send)
+		}
+	case Subscribe:
+		if s != nil {
+			s.sub.Subscribe(string(topic(e.BD)))
+		}
+	case Unsubscribe:
+		if s != nil {
+			s.sub.Cancel(string(topic(e.BD)))
+		}
+	case ToLeaf:
+		if c.o.OnEvent != nil {
+			c.o.OnEvent(e.Event)
+		}
+	case Stable:
+		if c.o.OnStable != nil {
+			c.o.OnStable(e.Key)
+		}
+	case Answered:
+		if c.o.OnAnswer != nil {
+			c.o.OnAnswer(e.Message.Body.(*Answer))
 		}
 	}
-}
-
-func (c *Client) call(ctx context.Context, f func(now time.Time) []Effect) error {
-	return c.calls.Do(ctx, func() { c.do(f(time.Now())) })
 }
 
 // Do calls f with the citizen, for questions; f must not keep it.
@@ -195,8 +152,9 @@ func (c *Client) dial(m Member) error {
 		return err
 	}
 	c.oracles[m.Node] = s
-	c.wg.Go(func() { c.receive(s, s.dealer.Recv, c.fromDealer) })
-	c.wg.Go(func() { c.receive(s, s.sub.Recv, c.fromSub) })
+	current := func() bool { return c.oracles[m.Node] == s }
+	c.hear(s.dealer.Recv, 0, current, func(*zmtp.Peer) hearer { return citizenSession{c, m.Node} })
+	c.hear(s.sub.Recv, 1, current, func(*zmtp.Peer) hearer { return citizenFeed{c, m.Node} }) // the topic is a matter of the sockets
 	if err = s.dealer.Dial(session); err == nil {
 		err = s.sub.Dial(feed)
 	}
@@ -206,59 +164,37 @@ func (c *Client) dial(m Member) error {
 	return err
 }
 
-// receive turns what a socket delivers into inputs, as long as it is the oracle's.
-func (c *Client) receive(s *oracleSockets, recv func(context.Context) (zmtp.Delivery, error), input func(string, zmtp.Delivery) func(time.Time) []Effect) {
-	for {
-		d, err := recv(context.Background())
-		if err != nil {
-			return
-		}
-		f := input(s.member.Node, d)
-		if f == nil {
-			continue
-		}
-		c.inputs <- func(now time.Time) []Effect {
-			if c.oracles[s.member.Node] != s {
-				return nil
-			}
-			return f(now)
-		}
+// citizenSession is the session with an oracle, and citizenFeed what it publishes.
+type (
+	citizenSession struct {
+		c      *Client
+		oracle string
 	}
+	citizenFeed citizenSession
+)
+
+func (s citizenSession) up(now time.Time) []Effect   { return s.c.core.Up(now, s.oracle) }
+func (s citizenSession) down(now time.Time) []Effect { return s.c.core.Down(now, s.oracle) }
+
+func (s citizenSession) message(now time.Time, m *Message) []Effect {
+	return s.c.core.Receive(now, s.oracle, m)
 }
 
-func (c *Client) fromDealer(oracle string, d zmtp.Delivery) func(time.Time) []Effect {
-	switch d.Kind {
-	case zmtp.Up:
-		return func(now time.Time) []Effect { return c.core.Up(now, oracle) }
-	case zmtp.Down:
-		return func(now time.Time) []Effect { return c.core.Down(now, oracle) }
-	}
-	m, err := Decode(d.Message)
-	if err != nil {
-		c.bad(oracle, err)
-		return nil
-	}
-	return func(now time.Time) []Effect { return c.core.Receive(now, oracle, m) }
+func (s citizenSession) malformed(_ time.Time, _ *Message, err error) []Effect {
+	s.c.counters.Count(counterRefused + reasonOf(err).String())
+	s.c.log.Warn("message of an oracle refused", zap.String("oracle", s.oracle), zap.Error(err))
+	return nil
 }
 
-func (c *Client) fromSub(oracle string, d zmtp.Delivery) func(time.Time) []Effect {
-	switch d.Kind {
-	case zmtp.Up:
-		return func(now time.Time) []Effect { return c.core.Gap(now, oracle) }
-	case zmtp.Down:
-		return nil
-	}
-	m, err := Decode(d.Message[1:]) // the topic is a matter of the sockets
-	if err != nil {
-		c.bad(oracle, err)
-		return nil
-	}
-	return func(now time.Time) []Effect { return c.core.Delta(now, oracle, m) }
+func (f citizenFeed) up(now time.Time) []Effect { return f.c.core.Gap(now, f.oracle) }
+func (f citizenFeed) down(time.Time) []Effect   { return nil }
+
+func (f citizenFeed) message(now time.Time, m *Message) []Effect {
+	return f.c.core.Delta(now, f.oracle, m)
 }
 
-func (c *Client) bad(oracle string, err error) {
-	c.o.Citizen.Counters.Count(counterRefused + reasonOf(err).String())
-	c.log.Warn("message of an oracle refused", zap.String("oracle", oracle), zap.Error(err))
+func (f citizenFeed) malformed(now time.Time, m *Message, err error) []Effect {
+	return citizenSession(f).malformed(now, m, err)
 }
 
 // RemoveOracle takes the news that a node is no oracle any more.
@@ -284,7 +220,7 @@ func (c *Client) SetInterest(ctx context.Context, domains []endpoint.BD) error {
 // Complete is Citizen.Complete, after all that was given to Publish before.
 func (c *Client) Complete(ctx context.Context) error {
 	return c.call(ctx, func(now time.Time) []Effect {
-		c.do(c.core.takeAll(now, c.stated.take()))
+		c.do(c.takeStated(now))
 		return c.core.Complete(now)
 	})
 }
@@ -297,7 +233,8 @@ func (c *Client) Lookup(ctx context.Context, q Query) error {
 // Publish is Citizen.Publish or, if the cause is one of a withdrawal, Citizen.Withdraw. It does not wait: until the client's
 // goroutine comes to it, a newer statement of the same endpoint takes its place.
 func (c *Client) Publish(rec *endpoint.Record, cause endpoint.Cause) {
-	c.stated.put(rec.Clone(), cause)
+	r := rec.Clone()
+	c.stated.put(&r, cause)
 }
 
 // statements is a queue that merges: the newest per endpoint, in the order of their time.
@@ -310,11 +247,11 @@ type statements struct {
 }
 
 type statement struct {
-	rec   endpoint.Record
+	rec   *endpoint.Record
 	cause endpoint.Cause // 0: a newer one has taken its place
 }
 
-func (s *statements) put(rec endpoint.Record, cause endpoint.Cause) {
+func (s *statements) put(rec *endpoint.Record, cause endpoint.Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.at[rec.Key]; ok {
@@ -326,15 +263,7 @@ func (s *statements) put(rec endpoint.Record, cause endpoint.Cause) {
 	s.at[rec.Key] = len(s.items)
 	s.items = append(s.items, statement{rec, cause})
 	if len(s.items) > 64 && len(s.items) > 2*len(s.at) {
-		kept := s.items[:0]
-		for _, it := range s.items {
-			if it.cause != 0 {
-				s.at[it.rec.Key] = len(kept)
-				kept = append(kept, it)
-			}
-		}
-		clear(s.items[len(kept):])
-		s.items = kept
+		s.compact()
 	}
 	select {
 	case s.wake <- struct{}{}:
@@ -342,16 +271,31 @@ func (s *statements) put(rec endpoint.Record, cause endpoint.Cause) {
 	}
 }
 
+// compact drops what newer statements have taken the place of.
+func (s *statements) compact() {
+	kept := s.items[:0]
+	for _, it := range s.items {
+		if it.cause != 0 {
+			s.at[it.rec.Key] = len(kept)
+			kept = append(kept, it)
+		}
+	}
+	clear(s.items[len(kept):])
+	s.items = kept
+}
+
 func (s *statements) take() []statement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []statement
-	for _, it := range s.items {
-		if it.cause != 0 {
-			out = append(out, it)
-		}
+	if len(s.items) > len(s.at) {
+		s.compact()
 	}
+	all := s.items
 	s.items = nil
-	clear(s.at)
-	return out
+	if len(all) > 64 {
+		s.at = map[endpoint.Key]int{} // to clear a map takes as long as it ever was large
+	} else {
+		clear(s.at)
+	}
+	return all
 }

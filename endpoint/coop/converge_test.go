@@ -10,7 +10,7 @@ import (
 )
 
 // Everything may happen for a while: endpoints come, move and go, messages are lost, repeated and reordered, the network is
-// cut, nodes start again, clocks are wrong. When that is over, all oracles have the same directory, and it is what the leaves
+// cut, nodes start again, are drained, leave and come back, clocks are wrong. When that is over, all oracles have the same directory, and it is what the leaves
 // hold (requirements A4, A5, C7; DESIGN: partition and heal, mark-and-sweep, digests).
 func TestEverybodyAgrees(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -34,7 +34,7 @@ func TestEverybodyAgrees(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			l := w.leaves[rapid.IntRange(0, leaves-1).Draw(t, "leaf")]
 			k := testKey(w.bds[rapid.IntRange(0, 1).Draw(t, "bd")], rapid.IntRange(0, 9).Draw(t, "mac"))
-			switch rapid.IntRange(0, 11).Draw(t, "op") {
+			switch rapid.IntRange(0, 13).Draw(t, "op") {
 			case 0, 1, 2, 3, 4:
 				w.attach(l, k)
 			case 5, 6:
@@ -48,6 +48,10 @@ func TestEverybodyAgrees(t *testing.T) {
 				w.restartLeaf(l, func(k endpoint.Key) bool { return keep || k.MAC[5]%2 == 0 })
 			case 10:
 				w.restartOracle(w.oracles[rapid.IntRange(0, oracles-1).Draw(t, "oracle")])
+			case 11:
+				w.member(l, rapid.Bool().Draw(t, "drained"))
+			case 12:
+				w.leave(l)
 			}
 			w.run(time.Duration(rapid.SampledFrom([]int{0, 1, 10, 300, 5000, 60000, 200000}).Draw(t, "wait")) * time.Millisecond)
 		}

@@ -12,6 +12,7 @@ const (
 	counterDamped       = "coop.damped"          // count: published records that were not taken because of dampening
 	counterRaised       = "coop.raised"          // count: claims whose sequence number was raised
 	counterMoves        = "coop.moves"           // count: endpoints that changed their leaf
+	counterKept         = "coop.kept"            // count: claims of drained leaves to what is behind others
 	counterSwept        = "coop.swept"           // sum: records that their leaf did not tell again
 	counterResyncs      = "coop.resyncs"         // count: leaves asked to tell all they have
 	counterLost         = "coop.leaves_lost"     // count: leaves whose records became stale

@@ -30,7 +30,6 @@ type OracleOptions struct {
 	LeafWait   time.Duration // and for the leaves that are members and reachable; 30 s
 	Bounce     time.Duration // told to leaves in MOVED; 630 s
 	NegativeIn time.Duration // for which a leaf should not ask again for what nobody has; 10 s
-	GleanEvery time.Duration // between two attempts to find a silent host, of which there are three; 1 s
 
 	MaxRecords int // in the directory, tombstones too; 1 million
 	MaxPerLeaf int // of one leaf; 131072
@@ -61,7 +60,6 @@ func (o *OracleOptions) complete() error {
 		{&o.LeafWait, 30 * time.Second, "wait for leaves"},
 		{&o.Bounce, 630 * time.Second, "bounce age"},
 		{&o.NegativeIn, 10 * time.Second, "negative lifetime"},
-		{&o.GleanEvery, time.Second, "glean interval"},
 	} {
 		if *d.field == 0 {
 			*d.field = d.def
@@ -106,7 +104,7 @@ const (
 	FaultCleared                       // Key no longer is
 	Subscribe                          // follow what To publishes about BD
 	Unsubscribe                        // no longer
-	ToLeaf                             // Event is for the endpoint core
+	ToLeaf                             // Event is for the endpoint core; a record in this leaf's own name is for Core.Recall
 	Stable                             // all oracles with a session have the record of Key
 	Answered                           // Message has the Answer to a Lookup
 )
@@ -142,7 +140,9 @@ type Oracle struct {
 	suppressed map[endpoint.Key]*damp
 	dampAt     time.Time // when suppressed ones are to be looked at
 
-	gleans map[gleanKey]*glean
+	gleans  map[gleanKey]*glean
+	hurried int       // attempts of young searches since
+	hurryAt time.Time // this
 
 	changed    map[endpoint.BD][]*entry // to be told of at the end of the call
 	digestAt   time.Time
@@ -229,11 +229,15 @@ func (o *Oracle) Tick(now time.Time) []Effect {
 func (o *Oracle) Up(now time.Time, s Session) []Effect {
 	o.begin(now)
 	o.drop(s)
-	o.sessions[s] = &session{id: s, streams: map[streamKey]*stream{}, acks: map[uint64]*stream{}, asked: map[endpoint.BD]uint64{}}
+	o.open(s)
 	if s.Out {
 		o.greet(o.sessions[s])
 	}
 	return o.finish()
+}
+
+func (o *Oracle) open(s Session) {
+	o.sessions[s] = &session{id: s, streams: map[streamKey]*stream{}, acks: map[uint64]*stream{}, asked: map[endpoint.BD]uint64{}}
 }
 
 // Down takes the news that a session's connection is gone.
@@ -365,7 +369,8 @@ func (o *Oracle) Get(k endpoint.Key) (endpoint.Record, bool) {
 	return o.tell(e), true
 }
 
-// All calls f with every record, tombstones too, in no order, until f returns false. f must not call the oracle.
+// All calls f with every record, tombstones too, in no order, until f returns false. The oracle may work before f returns: what
+// comes or goes meanwhile is shown once or not at all.
 func (o *Oracle) All(f func(endpoint.Record) bool) {
 	for _, e := range o.entries {
 		if !f(o.tell(e)) {
@@ -394,10 +399,10 @@ func (o *Oracle) TEPs() []TEPState {
 	var out []TEPState
 	for _, name := range slices.Sorted(maps.Keys(o.leaves)) {
 		p := o.leaves[name]
-		t := TEPState{Node: name, TEPs: p.teps, Epoch: p.epoch, Session: p.session != nil, Stale: p.stale, Expired: p.expired,
+		t := TEPState{Node: name, TEPs: p.teps, Epoch: p.epoch, Session: p.session != nil, Stale: p.stale, Expired: p.expired, Drained: p.drained,
 			Records: p.live, Resyncs: p.resyncs, LostAt: p.lostAt}
 		if p.session != nil {
-			t.Drained, t.Interest = p.session.drained, len(p.session.interest)
+			t.Interest = len(p.session.interest)
 		}
 		out = append(out, t)
 	}

@@ -11,11 +11,12 @@ import (
 	"openr/endpoint"
 )
 
-// checkAlive notes whether a leaf is there: it has a session here or another oracle says that it has one, and routing
-// reaches it. What it published is stale from the moment that it is not, given up after a while, and taken back into use
+// checkAlive notes whether a leaf is there: it has a session here or another oracle says that it has one, it is a member, and
+// routing reaches it. What it published is stale from the moment that it is not, given up after a while, and taken back into use
 // when it is there again.
 func (o *Oracle) checkAlive(p *publisher) {
-	alive := (p.session != nil && p.session.role != 0 || o.now.Before(p.vouched)) && o.reaches(p)
+	_, member := o.members[memberName(RoleLeaf, p.name)]
+	alive := (p.session != nil && p.session.role != 0 || o.now.Before(p.vouched)) && (member || !o.o.Members) && o.reaches(p)
 	switch {
 	case alive && p.stale:
 		p.stale = false
@@ -63,7 +64,7 @@ func (o *Oracle) expire() {
 		}
 		if !p.expired && len(p.entries) > 0 && !o.now.Before(p.lostAt.Add(o.o.StaleHold)) {
 			o.o.Counters.Count(counterGivenUp)
-			o.o.Log.Warn("leaf lost for too long; its records are given up", zap.String("leaf", p.name), zap.Int("records", p.live))
+			o.o.Log.Warn("leaf lost for too long, or left; its records are given up", zap.String("leaf", p.name), zap.Int("records", p.live))
 			o.setExpired(p, true, o.touch)
 			o.flush()
 		}

@@ -1,6 +1,7 @@
 package coop
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,7 +13,20 @@ import (
 const (
 	maxGleans        = 4096
 	maxGleansPerPeer = 256
-	gleanTries       = 3
+)
+
+// How a search for a silent host goes on until somebody has found it. Its link may just have moved, and a host whose link is
+// not up cannot answer: so that it is found soon after that, a young search asks in quick succession. That a link takes
+// longer is rare, and most searches that become old are for nobody.
+const (
+	gleanPause = 100 * time.Millisecond // between two attempts of a young search
+	gleanYoung = time.Second            // for which it is one
+	gleanEvery = time.Second            // between two attempts of an old one
+	gleanFor   = 3 * time.Second        // and then there is nobody
+	// gleanHurry is how many attempts of young searches an oracle makes in gleanPause, whoever wants to know: as each makes all
+	// leaves of a domain ask at all their ports, a scan of addresses must not become a storm. Who has been asked for least
+	// often goes first.
+	gleanHurry = 256
 )
 
 type gleanKey struct {
@@ -24,6 +38,7 @@ type gleanKey struct {
 type glean struct {
 	askers []asker
 	tries  int
+	begun  time.Time
 	at     time.Time // of the next attempt
 }
 
@@ -39,7 +54,7 @@ func (o *Oracle) onLookup(s *session, m *Message, l *Lookup) {
 	q := l.Query
 	var e *entry
 	if q.IP.IsValid() {
-		e = o.ips[ipKey{q.VRF, q.IP}]
+		e = o.holder(q.VRF, q.IP)
 	} else {
 		e = o.entries[q.Key]
 	}
@@ -81,7 +96,7 @@ func (o *Oracle) glean(k gleanKey, mac endpoint.MAC) bool {
 	if len(o.gleans) >= maxGleans || !o.ask(k, mac) {
 		return false
 	}
-	o.gleans[k] = &glean{tries: 1, at: o.now.Add(o.o.GleanEvery)}
+	o.gleans[k] = &glean{tries: 1, begun: o.now, at: o.now.Add(gleanPause)}
 	o.o.Counters.Count(counterGleans)
 	return true
 }
@@ -140,21 +155,34 @@ func (o *Oracle) expireGleans() {
 		}
 	}
 	slices.SortFunc(due, func(a, b gleanKey) int {
-		if a.bd != b.bd {
-			return int(a.bd) - int(b.bd)
-		}
-		return a.ip.Compare(b.ip)
+		return cmp.Or(cmp.Compare(o.gleans[a].tries, o.gleans[b].tries), cmp.Compare(a.bd, b.bd), a.ip.Compare(b.ip))
 	})
 	for _, k := range due {
 		g := o.gleans[k]
-		if g.tries == gleanTries {
+		age := o.now.Sub(g.begun)
+		if age >= gleanFor {
 			var a Answer
 			o.none(&a)
 			o.answer(k, g, a)
 			continue
 		}
+		g.at = g.begun.Add(age.Truncate(gleanEvery) + gleanEvery)
+		if age < gleanYoung {
+			g.at = o.now.Add(gleanPause)
+			if !o.hurry() {
+				continue
+			}
+		}
 		g.tries++
-		g.at = o.now.Add(o.o.GleanEvery)
 		o.ask(k, endpoint.MAC{})
 	}
+}
+
+// hurry reports whether one more attempt of a young search may be made now.
+func (o *Oracle) hurry() bool {
+	if o.now.Sub(o.hurryAt) >= gleanPause {
+		o.hurryAt, o.hurried = o.now, 0
+	}
+	o.hurried++
+	return o.hurried <= gleanHurry
 }

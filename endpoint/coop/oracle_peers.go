@@ -24,6 +24,15 @@ func (o *Oracle) peers() []*session {
 	return out
 }
 
+// Peers returns the sessions that this oracle opened to others, by name.
+func (o *Oracle) Peers() []LinkState {
+	var out []LinkState
+	for _, s := range o.peers() {
+		out = append(out, LinkState{Oracle: s.id.Node, Accepted: s.greeted, Ready: s.peerReady})
+	}
+	return out
+}
+
 // expirePeers lets the timers of sessions with other oracles run off.
 func (o *Oracle) expirePeers() {
 	for _, s := range o.peers() {

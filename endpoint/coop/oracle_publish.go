@@ -17,6 +17,7 @@ const clockAhead = 24 * time.Hour
 
 // onPublish takes what a leaf says of its endpoints and answers record by record.
 func (o *Oracle) onPublish(s *session, m *Message, p *Publish) {
+	former := o.former(s, p.Items)
 	ack := &Ack{Results: make([]Result, len(p.Items))}
 	room := batchBytes
 	var raised []endpoint.Record
@@ -41,11 +42,12 @@ func (o *Oracle) onPublish(s *session, m *Message, p *Publish) {
 		}
 	}
 	o.o.Counters.Sum(counterPublished, int64(len(p.Items)))
+	o.tellFormer(s, m.Seq, former)
 	o.send(s.id, m.Seq, ack)
 	o.tellPeers(raised)
 }
 
-// publishOne takes one record. raised: the directory has it under a sequence number that it gave itself.
+// publishOne takes one record. raised: what the directory has now is under a sequence number that it gave itself.
 func (o *Oracle) publishOne(s *session, item *Item, res *Result) (raised bool) {
 	rec, p := &item.Record, s.pub
 	if r, detail := o.check(s, item); r != ReasonNone {
@@ -154,6 +156,8 @@ func (o *Oracle) claim(e *entry, item *Item, fresh bool, res *Result) (raised bo
 		return false
 	}
 	switch {
+	case o.keeps(e, p):
+		return o.keep(e, rec, res)
 	case rec.Seq > e.rec.Seq:
 	case e.rec.Seq < 1<<32-1 && o.mayRaise(e, item, p, fresh):
 		rec.Seq = e.rec.Seq + 1
@@ -163,7 +167,7 @@ func (o *Oracle) claim(e *entry, item *Item, fresh bool, res *Result) (raised bo
 		*res = Result{Outcome: OutcomeOlder, Current: &current}
 		return false
 	}
-	if !o.damp(e, item, true, fresh, res) {
+	if !e.flees(p) && !o.damp(e, item, true, fresh, res) {
 		return false
 	}
 	var prev netip.Addr
@@ -322,14 +326,15 @@ func (o *Oracle) flush() {
 		o.flushAt = o.now.Add(flushUnready)
 	}
 	for _, bd := range slices.Sorted(maps.Keys(o.changed)) {
-		var records []endpoint.Record
+		changed := o.changed[bd]
+		records := make([]endpoint.Record, 0, min(len(changed), MaxRecords))
 		var b batcher
-		for _, e := range o.changed[bd] {
+		for i, e := range changed {
 			e.queued = false
 			rec := o.tell(e)
 			if b.full(&rec) {
 				o.delta(bd, records)
-				records = nil
+				records = make([]endpoint.Record, 0, min(len(changed)-i, MaxRecords))
 			}
 			records = append(records, rec)
 		}

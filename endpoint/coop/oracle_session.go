@@ -18,7 +18,6 @@ type session struct {
 	role     Role // 0: no HELLO yet
 	epoch    uint64
 	pub      *publisher // of a leaf
-	drained  bool
 	interest map[endpoint.BD]bool
 	streams  map[streamKey]*stream
 
@@ -66,7 +65,7 @@ func (o *Oracle) onHello(s *session, m *Message, h *Hello) {
 		return
 	}
 	again := s.role != 0 && s.epoch == m.Epoch
-	s.role, s.epoch, s.drained = h.Role, m.Epoch, h.Drain
+	s.role, s.epoch = h.Role, m.Epoch
 	if h.Role == RoleOracle {
 		o.send(s.id, m.Seq, o.helloAck(0))
 		return
@@ -78,6 +77,9 @@ func (o *Oracle) onHello(s *session, m *Message, h *Hello) {
 	}
 	p.teps = slices.Clone(h.TEPs)
 	s.pub, p.session = p, s
+	if _, member := o.members[memberName(RoleLeaf, h.Node)]; !member {
+		o.setDrained(p, h.Drain)
+	}
 	o.checkAlive(p)
 	switch same := p.expired || h.Count == uint32(p.live) && h.Hash == p.hash; { // what was given up is not counted
 	case again && p.resync: // it may not have heard that we asked
@@ -185,24 +187,37 @@ func (o *Oracle) SetMember(now time.Time, m Member) []Effect {
 	m.TEPs = slices.Clone(m.TEPs)
 	o.members[memberName(m.Role, m.Node)] = m
 	if m.Role == RoleLeaf {
-		o.checkAlive(o.publisher(m.Node))
+		p := o.publisher(m.Node)
+		o.setDrained(p, m.Drained)
+		o.checkAlive(p)
 	}
 	return o.finish()
 }
 
-// RemoveMember takes the news that a node is no member any more: its sessions are as if they were down.
+// leaveGrace is for how long what a leaf published is kept after it is no member any more: it has left, or was silent for longer
+// than its entry in the link-state database lives; but somebody may also have spoilt that entry, which is mended within less.
+const leaveGrace = 2 * time.Second
+
+// RemoveMember takes the news that a node is no member any more: its sessions are as if they were down, and what a leaf published
+// is given up soon.
 func (o *Oracle) RemoveMember(now time.Time, role Role, node string) []Effect {
 	o.begin(now)
 	delete(o.members, memberName(role, node))
 	if o.o.Members {
-		for id, s := range o.sessions {
-			if id.Node == node && (s.role == role || id.Out && role == RoleOracle) {
-				o.drop(id)
-			}
+		if role == RoleOracle {
+			o.drop(Session{node, role, true})
+		}
+		if id := (Session{node, role, false}); o.sessions[id] != nil {
+			o.drop(id)
+			o.open(id) // the connection may stand: when the node is a member again, it has only to say HELLO
 		}
 	}
 	if p := o.leaves[node]; p != nil && role == RoleLeaf {
+		o.setDrained(p, false)
 		o.checkAlive(p)
+		if at := o.now.Add(leaveGrace - o.o.StaleHold); o.o.Members && at.Before(p.lostAt) {
+			p.lostAt = at
+		}
 	}
 	return o.finish()
 }

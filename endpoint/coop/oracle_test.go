@@ -424,10 +424,10 @@ func TestLookup(t *testing.T) {
 		return out
 	}
 	l := w.leaves[1]
-	w.takeLeaf(l, l.c.Lookup(w.now, Query{Key: k}))
-	w.takeLeaf(l, l.c.Lookup(w.now, Query{VRF: 1, IP: netip.MustParseAddr("172.0.0.5")}))
-	w.takeLeaf(l, l.c.Lookup(w.now, Query{VRF: 2, IP: netip.MustParseAddr("172.0.0.5")}))
-	w.run(time.Second)
+	for _, q := range []Query{{Key: k}, {VRF: 1, IP: netip.MustParseAddr("172.0.0.5")}, {VRF: 2, IP: netip.MustParseAddr("172.0.0.5")}} {
+		w.takeLeaf(l, l.c.Lookup(w.now, q))
+		w.run(time.Second)
+	}
 	if got := answers(l); len(got) != 3 || got[0] != FoundRecord || got[1] != FoundRecord || got[2] != FoundNone {
 		t.Errorf("answers %v", got)
 	}
@@ -444,8 +444,12 @@ func TestLookup(t *testing.T) {
 	}
 	silent.IP = netip.MustParseAddr("172.0.0.7")
 	w.takeLeaf(l, l.c.Lookup(w.now, silent))
-	w.run(4 * time.Second)
-	if got := answers(l); len(got) != 2 || got[0] != FoundGleaning || got[1] != FoundNone {
+	w.run(gleanFor - 100*time.Millisecond)
+	if got := answers(l); len(got) != 1 || got[0] != FoundGleaning {
+		t.Errorf("answers %v before the search is over", got)
+	}
+	w.run(time.Second)
+	if got := answers(l); len(got) != 1 || got[0] != FoundNone {
 		t.Errorf("answers %v", got)
 	}
 	w.leaves[2].events = nil

@@ -3,6 +3,7 @@ package coop
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 
 	"openr/endpoint"
 )
@@ -12,9 +13,12 @@ const MaxName = endpoint.MaxName
 
 // reader takes fields from a body. After the first error every read returns zeros.
 type reader struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	names [64]string // some of those read before, by hash: records repeat the same few
 }
+
+var readers = sync.Pool{New: func() any { return &reader{} }}
 
 func (r *reader) fail(err error) {
 	if r.err == nil {
@@ -60,7 +64,17 @@ func (r *reader) u64(field string) uint64 {
 	return 0
 }
 
-func (r *reader) name(field string) string { return string(r.bytes(int(r.u8(field)), field)) }
+func (r *reader) name(field string) string {
+	p := r.bytes(int(r.u8(field)), field)
+	if len(p) == 0 {
+		return ""
+	}
+	known := &r.names[mix(fnv(fnvOffset, p))%uint64(len(r.names))]
+	if *known != string(p) {
+		*known = string(p)
+	}
+	return *known
+}
 
 // flag reads a byte that is 0 or 1.
 func (r *reader) flag(field string) bool {
@@ -85,8 +99,13 @@ func (r *reader) addr(field string) netip.Addr {
 	switch n := r.u8(field); n {
 	case 0:
 		return netip.Addr{}
-	case 4, 16:
-		a, _ := netip.AddrFromSlice(r.bytes(int(n), field))
+	case 4:
+		if p := r.bytes(4, field); p != nil {
+			return netip.AddrFrom4([4]byte(p))
+		}
+		return netip.Addr{}
+	case 16:
+		a, _ := netip.AddrFromSlice(r.bytes(16, field))
 		if a.Is4In6() {
 			r.fail(malformed("%s: %v, want IPv4 as 4 bytes", field, a))
 		}
@@ -119,17 +138,21 @@ func (r *reader) count(field string, limit, least int) int {
 }
 
 func (r *reader) record(rec *endpoint.Record) {
-	rec.BD = endpoint.BD(r.u32("bridge domain"))
-	rec.MAC = r.mac("MAC address")
-	rec.VRF = endpoint.VRF(r.u32("VRF"))
-	rec.Group = r.u32("group")
-	rec.VLAN = r.u16("VLAN")
-	rec.Flags = endpoint.Flags(r.u16("flags"))
-	rec.Status = endpoint.Status(r.u8("status"))
-	rec.Seq = r.u32("sequence number")
-	rec.TS = int64(r.u64("time stamp"))
-	rec.Epoch = r.u64("epoch")
-	rec.Penalty = r.u16("penalty")
+	p := r.bytes(recordFixed, "fields of fixed length of a record")
+	if p == nil {
+		return
+	}
+	rec.BD = endpoint.BD(binary.BigEndian.Uint32(p))
+	copy(rec.MAC[:], p[4:])
+	rec.VRF = endpoint.VRF(binary.BigEndian.Uint32(p[10:]))
+	rec.Group = binary.BigEndian.Uint32(p[14:])
+	rec.VLAN = binary.BigEndian.Uint16(p[18:])
+	rec.Flags = endpoint.Flags(binary.BigEndian.Uint16(p[20:]))
+	rec.Status = endpoint.Status(p[22])
+	rec.Seq = binary.BigEndian.Uint32(p[23:])
+	rec.TS = int64(binary.BigEndian.Uint64(p[27:]))
+	rec.Epoch = binary.BigEndian.Uint64(p[35:])
+	rec.Penalty = binary.BigEndian.Uint16(p[43:])
 	rec.TEP = r.addr("tunnel address")
 	rec.PrevTEP = r.addr("previous tunnel address")
 	rec.PrevPrevTEP = r.addr("tunnel address before the previous one")
@@ -173,10 +196,51 @@ func appendRecord(b []byte, rec *endpoint.Record) []byte {
 	return b
 }
 
-// recordSize is at least what appendRecord appends.
+// recordSize is how many bytes appendRecord appends.
 func recordSize(rec *endpoint.Record) int {
-	return recordFixed + 3*17 + 2 + len(rec.Publisher) + len(rec.Port) + 2 + 25*len(rec.IPs)
+	n := recordFixed + addrSize(rec.TEP) + addrSize(rec.PrevTEP) + addrSize(rec.PrevPrevTEP) + 1 + len(rec.Publisher) + 1 + len(rec.Port) + 2
+	for i := range rec.IPs {
+		n += addrSize(rec.IPs[i].Addr) + 8
+	}
+	return n
 }
+
+func recordSizes(recs []endpoint.Record) (n int) {
+	for i := range recs {
+		n += recordSize(&recs[i])
+	}
+	return n
+}
+
+// sizeOf is about how many bytes a body's appendTo appends, so that what grows large is not copied again and again.
+func sizeOf(b Body) int {
+	const most = 128 // what most bodies need, without their lists
+	switch b := b.(type) {
+	case *Publish:
+		n := most
+		for i := range b.Items {
+			n += 1 + recordSize(&b.Items[i].Record)
+		}
+		return n
+	case *Delta:
+		return most + recordSizes(b.Records)
+	case *Chunk:
+		return most + recordSizes(b.Records)
+	case *Sync:
+		return most + recordSizes(b.Records)
+	case *Ack:
+		return most + 8*len(b.Results)
+	case *Hello:
+		return most + 20*len(b.Interest)
+	case *Interest:
+		return most + 20*len(b.Domains)
+	case *Digest:
+		return most + 8*len(b.Hashes) + 32*len(b.Leaves)
+	}
+	return most
+}
+
+func addrSize(a netip.Addr) int { return 1 + a.BitLen()/8 }
 
 func appendAddr(b []byte, a netip.Addr) []byte {
 	switch {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"openr/endpoint"
-	"openr/queue"
 	"openr/zmtp"
 )
 
@@ -31,17 +29,13 @@ type ServerOptions struct {
 // Server is an oracle on its sockets. Its methods may be called from any goroutine while Run runs; they return ctx's error,
 // or that the server has ended.
 type Server struct {
+	shell
 	o      ServerOptions
 	core   *Oracle
-	log    *zap.Logger
 	router *zmtp.Router
 	pub    *zmtp.Publisher
 	roster *roster
-	calls  *queue.Calls
-	inputs chan func(now time.Time) []Effect
 	peers  map[string]*peerSocket // owned by Run
-	ctx    context.Context        // Run's
-	wg     sync.WaitGroup
 
 	SessionAddr, FeedAddr net.Addr // what was bound
 }
@@ -51,10 +45,6 @@ type peerSocket struct {
 	dealer *zmtp.Dealer
 	member Member
 }
-
-// inputBacklog is how many messages may wait for the core: enough to keep it busy, and few because each peer has a queue of
-// its own before.
-const inputBacklog = 64
 
 // NewServer binds the sockets. Close or Run ends them.
 func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
@@ -66,8 +56,8 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, core: core, log: core.o.Log, roster: newRoster(&o.Transport), calls: queue.NewCalls(),
-		inputs: make(chan func(time.Time) []Effect, inputBacklog), peers: map[string]*peerSocket{}}
+	s := &Server{shell: newShell(core.o.Log, core.o.Counters), o: o, core: core, roster: newRoster(&o.Transport), peers: map[string]*peerSocket{}}
+	s.timers, s.carry = core, s.carryOut
 	opt := o.Transport.options(identity(RoleOracle, o.Oracle.Node), s.roster.session)
 	opt.Log, opt.Counters = s.log, o.Oracle.Counters
 	if o.Oracle.Counters == nil {
@@ -96,132 +86,61 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.ctx = ctx
-	s.wg.Go(func() { s.receive(ctx, s.router.Recv, s.fromRouter) })
-	timer := time.NewTimer(0)
-	defer func() {
-		s.calls.Stop()
+	s.hear(s.router.Recv, 0, nil, func(p *zmtp.Peer) hearer {
+		role, node, err := parseIdentity(p.Identity)
+		if err != nil {
+			return nil
+		}
+		return oracleSession{s.core, Session{node, role, false}}
+	})
+	return s.run(ctx, nil, nil, func() {
 		cancel()
-		timer.Stop()
 		for _, p := range s.peers {
 			p.dealer.Close()
 		}
 		s.router.Close()
 		s.pub.Close()
-		s.wg.Wait()
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case f := <-s.inputs:
-			s.do(f(time.Now()))
-			for range inputBacklog { // what waits already, without a look at the timers in between
-				select {
-				case f := <-s.inputs:
-					s.do(f(time.Now()))
-					continue
-				default:
-				}
-				break
-			}
-		case f := <-s.calls.C():
-			f()
-		case <-timer.C:
-			s.do(s.core.Tick(time.Now()))
-		}
-		timer.Reset(max(0, time.Until(s.core.NextDeadline())))
-	}
+	})
 }
 
-// receive turns what a socket delivers into inputs.
-func (s *Server) receive(ctx context.Context, recv func(context.Context) (zmtp.Delivery, error), input func(zmtp.Delivery) func(time.Time) []Effect) {
-	for {
-		d, err := recv(ctx)
-		if err != nil {
-			return
+// oracleSession is a session as an oracle knows it.
+type oracleSession struct {
+	core *Oracle
+	id   Session
+}
+
+func (s oracleSession) up(now time.Time) []Effect   { return s.core.Up(now, s.id) }
+func (s oracleSession) down(now time.Time) []Effect { return s.core.Down(now, s.id) }
+
+func (s oracleSession) message(now time.Time, m *Message) []Effect {
+	return s.core.Receive(now, s.id, m)
+}
+
+func (s oracleSession) malformed(now time.Time, m *Message, err error) []Effect {
+	return s.core.Malformed(now, s.id, m, err)
+}
+
+func (s *Server) carryOut(e *Effect) {
+	switch e.Kind {
+	case Send:
+		if !e.To.Out {
+			s.send(e.Message, nil, func(m zmtp.Message) error { return s.router.Send(identity(e.To.Role, e.To.Node), m) })
+		} else if p := s.peers[e.To.Node]; p != nil {
+			s.send(e.Message, nil, p.dealer.Send)
 		}
-		f := input(d)
-		if f == nil {
-			continue
+	case Broadcast:
+		if t := topic(e.BD); s.pub.Wanted(t) {
+			s.send(e.Message, t, s.pub.Send)
 		}
-		select {
-		case s.inputs <- f:
-		case <-ctx.Done():
-			return
+	case Readiness:
+		if s.o.OnReady != nil {
+			s.o.OnReady(e.Ready)
+		}
+	case FaultRaised, FaultCleared:
+		if s.o.OnFault != nil {
+			s.o.OnFault(e.Key, e.Status)
 		}
 	}
-}
-
-// fromRouter runs in the goroutine of the socket, so that decoding does not keep the core from its work.
-func (s *Server) fromRouter(d zmtp.Delivery) func(time.Time) []Effect {
-	role, node, err := parseIdentity(d.Peer.Identity)
-	if err != nil {
-		return nil
-	}
-	return s.input(Session{node, role, false}, d)
-}
-
-func (s *Server) input(id Session, d zmtp.Delivery) func(time.Time) []Effect {
-	switch d.Kind {
-	case zmtp.Up:
-		return func(now time.Time) []Effect { return s.core.Up(now, id) }
-	case zmtp.Down:
-		return func(now time.Time) []Effect { return s.core.Down(now, id) }
-	}
-	m, err := Decode(d.Message)
-	if err != nil {
-		return func(now time.Time) []Effect { return s.core.Malformed(now, id, m, err) }
-	}
-	return func(now time.Time) []Effect { return s.core.Receive(now, id, m) }
-}
-
-// do carries effects out.
-func (s *Server) do(effects []Effect) {
-	for i := range effects {
-		e := &effects[i]
-		switch e.Kind {
-		case Send:
-			s.send(e)
-		case Broadcast:
-			if parts, err := Encode(e.Message); err == nil {
-				err = s.pub.Send(append(zmtp.Message{[]byte(topic(uint32(e.BD)))}, parts...))
-				s.failed(err)
-			}
-		case Readiness:
-			if s.o.OnReady != nil {
-				s.o.OnReady(e.Ready)
-			}
-		case FaultRaised, FaultCleared:
-			if s.o.OnFault != nil {
-				s.o.OnFault(e.Key, e.Status)
-			}
-		}
-	}
-}
-
-// send never waits: a peer without room loses the message, and the protocol repeats what matters.
-func (s *Server) send(e *Effect) {
-	parts, err := Encode(e.Message)
-	if err != nil {
-		s.log.Error("message not sent", zap.Stringer("type", e.Message.Body.Type()), zap.Error(err))
-		return
-	}
-	if !e.To.Out {
-		s.failed(s.router.Send(identity(e.To.Role, e.To.Node), parts))
-	} else if p := s.peers[e.To.Node]; p != nil {
-		s.failed(p.dealer.Send(parts))
-	}
-}
-
-func (s *Server) failed(err error) {
-	if err != nil {
-		s.o.Oracle.Counters.Count(counterUnsent)
-	}
-}
-
-// call runs f on the server's goroutine.
-func (s *Server) call(ctx context.Context, f func(now time.Time) []Effect) error {
-	return s.calls.Do(ctx, func() { s.do(f(time.Now())) })
 }
 
 // Do calls f with the oracle, for questions; f must not keep it.
@@ -279,22 +198,10 @@ func (s *Server) dial(m Member) {
 		s.log.Warn("no session with another oracle", zap.String("oracle", m.Node), zap.Error(err))
 		return
 	}
-	s.peers[m.Node] = &peerSocket{dealer, m}
-	id := Session{m.Node, RoleOracle, true}
-	s.wg.Go(func() {
-		s.receive(s.ctx, dealer.Recv, func(d zmtp.Delivery) func(time.Time) []Effect { return s.ifCurrent(dealer, id, d) })
-	})
-}
-
-// ifCurrent is input for a socket that may have been replaced before the core sees it.
-func (s *Server) ifCurrent(dealer *zmtp.Dealer, id Session, d zmtp.Delivery) func(time.Time) []Effect {
-	f := s.input(id, d)
-	return func(now time.Time) []Effect {
-		if p := s.peers[id.Node]; p == nil || p.dealer != dealer {
-			return nil
-		}
-		return f(now)
-	}
+	p := &peerSocket{dealer, m}
+	s.peers[m.Node] = p
+	session := oracleSession{s.core, Session{m.Node, RoleOracle, true}}
+	s.hear(dealer.Recv, 0, func() bool { return s.peers[m.Node] == p }, func(*zmtp.Peer) hearer { return session })
 }
 
 func (s *Server) hangUp(node string) {

@@ -48,6 +48,11 @@ type simLeaf struct {
 	clock   int64
 	events  []endpoint.Event
 	effects []Effect
+	core    *endpoint.Core                      // decides about hosts; nil: the tests do
+	actions []endpoint.Action                   // of the core
+	drained bool                                // as it says of itself
+	former  []endpoint.Record                   // what it was told that an earlier run of it has said
+	gleaned func(bd endpoint.BD, ip netip.Addr) // called with each search; nil: nobody is there
 }
 
 type simOracle struct {
@@ -171,7 +176,7 @@ func (w *world) startOracle(o *simOracle) {
 		core.SetMember(w.now, Member{Node: p.name, Role: RoleOracle})
 	}
 	for _, l := range w.leaves {
-		core.SetMember(w.now, Member{Node: l.name, Role: RoleLeaf, TEPs: []netip.Addr{l.tep}})
+		core.SetMember(w.now, Member{Node: l.name, Role: RoleLeaf, TEPs: []netip.Addr{l.tep}, Drained: l.drained})
 	}
 	w.takeOracle(o, core.SetMembersComplete(w.now))
 }
@@ -264,6 +269,30 @@ func (w *world) disconnect(from, to string) {
 	} else {
 		p := w.oracle(from)
 		w.takeOracle(p, p.o.Down(w.now, w.session(to, true)))
+	}
+}
+
+// partition cuts all connections between two groups of nodes.
+func (w *world) partition(a, b []string, cut bool) {
+	for _, x := range a {
+		for _, y := range b {
+			w.setCut(x, y, cut)
+		}
+	}
+}
+
+// member has all oracles hear what a leaf says of itself.
+func (w *world) member(l *simLeaf, drained bool) {
+	l.drained = drained
+	for _, o := range w.oracles {
+		w.takeOracle(o, o.o.SetMember(w.now, Member{Node: l.name, Role: RoleLeaf, TEPs: []netip.Addr{l.tep}, Drained: drained}))
+	}
+}
+
+// leave has all oracles hear that a leaf is no member any more.
+func (w *world) leave(l *simLeaf) {
+	for _, o := range w.oracles {
+		w.takeOracle(o, o.o.RemoveMember(w.now, RoleLeaf, l.name))
 	}
 }
 
@@ -394,8 +423,20 @@ func (w *world) takeLeaf(l *simLeaf, effects []Effect) {
 			delete(l.subs[e.To.Node], e.BD)
 		case ToLeaf:
 			l.events = append(l.events, e.Event)
+			if l.core != nil {
+				w.feed(l, e.Event)
+				continue
+			}
 			switch e.Event.Kind {
+			case endpoint.Glean:
+				if l.gleaned != nil {
+					l.gleaned(e.Event.BD, e.Event.IP)
+				}
 			case endpoint.FromDirectory, endpoint.Moved:
+				if e.Event.Record.Publisher == l.name {
+					l.former = append(l.former, *e.Event.Record)
+					continue
+				}
 				delete(l.holds, e.Event.Key)
 				if e.Event.Record.Status == endpoint.Tombstone {
 					delete(l.remote, e.Event.Key)
@@ -403,6 +444,19 @@ func (w *world) takeLeaf(l *simLeaf, effects []Effect) {
 					l.remote[e.Event.Key] = *e.Event.Record
 				}
 			}
+		}
+	}
+}
+
+// feed gives the core of a leaf an event, and the directory what it has to say.
+func (w *world) feed(l *simLeaf, e endpoint.Event) {
+	for _, a := range slices.Clone(l.core.Handle(w.now, e)) {
+		l.actions = append(l.actions, a)
+		switch a.Kind {
+		case endpoint.Publish:
+			w.takeLeaf(l, l.c.Publish(w.now, a.Record, a.Cause))
+		case endpoint.Withdraw:
+			w.takeLeaf(l, l.c.Withdraw(w.now, a.Record, a.Cause))
 		}
 	}
 }
@@ -540,6 +594,9 @@ func (w *world) settles(limit time.Duration) {
 	w.t.Helper()
 	w.loss, w.jitter = 0, time.Millisecond
 	clear(w.cut)
+	for _, l := range w.leaves {
+		w.member(l, l.drained)
+	}
 	w.connectAll()
 	why := ""
 	for end := w.now.Add(limit); w.now.Before(end); {

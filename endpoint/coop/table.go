@@ -18,12 +18,16 @@ type entry struct {
 	// positions in the lists of the bucket, the domain and the publisher
 	inBucket, inDomain, inPublisher int32
 
+	id       entryID
 	mark     uint32 // the publisher's resync in which it was last told
 	queued   bool   // in Oracle.changed
-	buriedAt int64  // of a tombstone: nanoseconds since table.base
 	counted  bool   // part of the hashes
+	buriedAt int64  // of a tombstone: nanoseconds since table.base
 	hash     uint64
 }
+
+// entryID stands for an entry where there are so many that pointers would keep the garbage collector busy; 0: none.
+type entryID uint32
 
 // bucket is one of the parts that oracles compare.
 type bucket struct {
@@ -59,12 +63,16 @@ type publisher struct {
 	stale     bool
 	lostAt    time.Time
 	expired   bool
+	drained   bool // as it says of itself
 }
 
+// ipKey is an address of a routing table, in the form that is hashed fastest.
 type ipKey struct {
 	vrf  endpoint.VRF
-	addr netip.Addr
+	addr [16]byte
 }
+
+func ipKeyOf(vrf endpoint.VRF, a netip.Addr) ipKey { return ipKey{vrf, a.As16()} }
 
 // maxClaims is how many endpoints that claim one address are kept in mind. More are either a mistake or an attack, and each
 // would make the next one dearer.
@@ -81,7 +89,9 @@ type table struct {
 	entries map[endpoint.Key]*entry
 	buckets [Buckets]bucket
 	domains map[endpoint.BD]*domain
-	ips     map[ipKey]*entry
+	ips     map[ipKey]entryID
+	byID    []*entry // the first stands for none
+	freeIDs []entryID
 	shared  map[ipKey][]*entry // addresses that several endpoints claim, all of these
 	graves  []buried           // tombstones, the oldest first
 	live    int
@@ -89,7 +99,7 @@ type table struct {
 }
 
 func newTable() table {
-	return table{entries: map[endpoint.Key]*entry{}, domains: map[endpoint.BD]*domain{}, ips: map[ipKey]*entry{}, shared: map[ipKey][]*entry{}}
+	return table{entries: map[endpoint.Key]*entry{}, domains: map[endpoint.BD]*domain{}, ips: map[ipKey]entryID{}, byID: make([]*entry, 1), shared: map[ipKey][]*entry{}}
 }
 
 func (t *table) domain(bd endpoint.BD) *domain {
@@ -111,6 +121,7 @@ func (t *table) put(rec *endpoint.Record, pub *publisher, now time.Time) *entry 
 		e = &entry{dom: d, inBucket: int32(len(b.entries)), inDomain: int32(len(d.entries))}
 		b.entries, d.entries = append(b.entries, e), append(d.entries, e)
 		t.entries[rec.Key] = e
+		t.name(e)
 	} else {
 		t.uncount(e)
 		t.unindex(e)
@@ -134,6 +145,16 @@ func (t *table) put(rec *endpoint.Record, pub *publisher, now time.Time) *entry 
 	t.count(e)
 	t.index(e)
 	return e
+}
+
+func (t *table) name(e *entry) {
+	if n := len(t.freeIDs); n > 0 {
+		e.id, t.freeIDs = t.freeIDs[n-1], t.freeIDs[:n-1]
+		t.byID[e.id] = e
+		return
+	}
+	e.id = entryID(len(t.byID))
+	t.byID = append(t.byID, e)
 }
 
 // count takes the entry into the hashes if it is to be there: not withdrawn, and its publisher not given up.
@@ -168,6 +189,7 @@ func (t *table) remove(e *entry) {
 	b.entries = drop(b.entries, e.inBucket, func(m *entry) { m.inBucket = e.inBucket })
 	e.dom.entries = drop(e.dom.entries, e.inDomain, func(m *entry) { m.inDomain = e.inDomain })
 	delete(t.entries, e.rec.Key)
+	t.byID[e.id], t.freeIDs = nil, append(t.freeIDs, e.id)
 	if len(e.dom.entries) == 0 {
 		t.floor = max(t.floor, e.dom.n)
 		delete(t.domains, e.dom.bd)
@@ -195,37 +217,42 @@ func (t *table) index(e *entry) {
 		return
 	}
 	for i := range e.rec.IPs {
-		k := ipKey{e.rec.VRF, e.rec.IPs[i].Addr}
+		a := e.rec.IPs[i].Addr
+		k := ipKeyOf(e.rec.VRF, a)
 		switch other := t.ips[k]; {
-		case other == nil:
-			t.ips[k] = e
-		case other != e:
+		case other == 0:
+			t.ips[k] = e.id
+		case other != e.id:
 			all := t.shared[k]
 			if all == nil {
-				all = []*entry{other}
+				all = []*entry{t.byID[other]}
 			}
 			if len(all) >= maxClaims || slices.Contains(all, e) {
 				continue
 			}
 			all = append(all, e)
-			t.shared[k], t.ips[k] = all, newestClaim(all, k.addr)
+			t.shared[k], t.ips[k] = all, newestClaim(all, a).id
 		}
 	}
 }
 
+// holder returns who has an address; nil: nobody.
+func (t *table) holder(vrf endpoint.VRF, a netip.Addr) *entry { return t.byID[t.ips[ipKeyOf(vrf, a)]] }
+
 func (t *table) unindex(e *entry) {
 	for i := range e.rec.IPs {
-		k := ipKey{e.rec.VRF, e.rec.IPs[i].Addr}
+		a := e.rec.IPs[i].Addr
+		k := ipKeyOf(e.rec.VRF, a)
 		if all := t.shared[k]; all != nil {
 			if j := slices.Index(all, e); j >= 0 {
 				all = slices.Delete(all, j, j+1)
-				t.ips[k] = newestClaim(all, k.addr)
+				t.ips[k] = newestClaim(all, a).id
 				t.shared[k] = all
 			}
 			if len(all) == 1 {
 				delete(t.shared, k)
 			}
-		} else if t.ips[k] == e {
+		} else if t.ips[k] == e.id {
 			delete(t.ips, k)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"openr/endpoint"
 )
 
 // A message is a ZeroMQ message of six frames: head (magic, version, type, flags), area, sender's epoch, sequence number,
@@ -136,20 +138,26 @@ func Encode(m *Message) ([][]byte, error) {
 	if len(m.Area) > MaxName {
 		return nil, oversized("area of %d bytes: want at most %d", len(m.Area), MaxName)
 	}
-	// One allocation for all the short frames.
-	b := make([]byte, 0, headSize+len(m.Area)+24)
+	const numbers = 3
+	area, begin := headSize+len(m.Area), headSize+len(m.Area)+8*numbers
+	b := make([]byte, 0, begin+sizeOf(m.Body)) // all frames, one after the other
 	b = append(b, magic...)
 	b = append(b, version, byte(m.Body.Type()), 0, 0)
 	b = append(b, m.Area...)
-	n := len(b)
 	b = binary.BigEndian.AppendUint64(b, m.Epoch)
 	b = binary.BigEndian.AppendUint64(b, m.Seq)
 	b = binary.BigEndian.AppendUint64(b, m.Ack)
-	body := m.Body.appendTo(nil)
-	if len(body) > MaxBody {
-		return nil, oversized("body of %d bytes: want at most %d", len(body), MaxBody)
+	b = m.Body.appendTo(b)
+	if len(b)-begin > MaxBody {
+		return nil, oversized("body of %d bytes: want at most %d", len(b)-begin, MaxBody)
 	}
-	return [][]byte{b[:headSize:headSize], b[headSize:n:n], b[n : n+8 : n+8], b[n+8 : n+16 : n+16], b[n+16:], body}, nil
+	parts := make([][]byte, 0, frames+1) // a topic may come before them
+	parts = append(parts, b[:headSize:headSize], b[headSize:area:area])
+	for i := range numbers {
+		end := area + 8*(i+1)
+		parts = append(parts, b[end-8:end:end])
+	}
+	return append(parts, b[begin:]), nil
 }
 
 // Decode reads the frames of a message. The error is a *WireError. The header is returned as far as it could be read even
@@ -181,20 +189,35 @@ func Decode(parts [][]byte) (*Message, error) {
 	case len(body) > MaxBody:
 		return m, oversized("body of %d bytes: want at most %d", len(body), MaxBody)
 	}
+	if Type(head[5]) == TypeDigest && len(body) < 8*Buckets { // before memory is set aside for it
+		return m, malformed("hashes: %d bytes are left, want %d", len(body), 8*Buckets)
+	}
 	b := newBody(Type(head[5]))
 	if b == nil {
 		return m, &WireError{ReasonType, fmt.Sprintf("message %v is not known", Type(head[5]))}
 	}
-	r := &reader{b: body}
+	r := readers.Get().(*reader)
+	r.b, r.err = body, nil
 	b.readFrom(r)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(malformed("%d bytes after the end of %v", len(r.b), b.Type()))
 	}
-	if r.err != nil {
-		return m, r.err
+	err := r.err
+	r.b, r.err = nil, nil
+	readers.Put(r)
+	if err != nil {
+		return m, err
 	}
 	m.Body = b
 	return m, nil
+}
+
+// recycle takes back a message that Decode returned and that nobody refers to any more, for its memory; it may be called or not.
+// Values of what it carried may have been kept, pointers to them not.
+func recycle(m *Message) {
+	if p, ok := m.Body.(*Publish); ok {
+		p.recycle()
+	}
 }
 
 // reasonOf returns the reason in a *WireError.
@@ -206,6 +229,13 @@ func reasonOf(err error) Reason {
 	return ReasonMalformed
 }
 
-// Topic returns what messages about a bridge domain are published under: of fixed length, because subscriptions are
-// prefixes.
-func topic(bd uint32) string { return fmt.Sprintf("ep/%06x", bd) }
+// topic returns what messages about a bridge domain are published under, "ep/" and six hexadecimal digits: of fixed length,
+// because subscriptions are prefixes.
+func topic(bd endpoint.BD) []byte {
+	const digits = "0123456789abcdef"
+	t := []byte("ep/000000")
+	for i := len(t) - 1; bd != 0 && t[i] != '/'; i, bd = i-1, bd>>4 {
+		t[i] = digits[bd&15]
+	}
+	return t
+}

@@ -89,7 +89,7 @@ func TestWireFormat(t *testing.T) {
 	if !reflect.DeepEqual(frames, want) {
 		t.Errorf("got %q, want %q", frames, want)
 	}
-	if got := topic(100); got != "ep/000064" {
+	if got := topic(100); string(got) != "ep/000064" {
 		t.Errorf("topic %q", got)
 	}
 }
@@ -129,6 +129,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"epoch":        {with(2, make([]byte, 7)), ReasonMalformed, "frame 3"},
 		"large body":   {with(5, make([]byte, MaxBody+1)), ReasonOversized, "body"},
 		"more behind":  {body(&Sync{}, func(b []byte) []byte { return append(b, 0) }), ReasonMalformed, "after the end"},
+		"hashes":       {with(0, []byte("COOP\x01\x0e\x00\x00")), ReasonMalformed, "hashes"},
 		"257 records": {body(&Sync{}, func(b []byte) []byte {
 			return append(binary.BigEndian.AppendUint16(nil, 257), make([]byte, 257*100)...)
 		}), ReasonOversized, "257"},
@@ -200,6 +201,34 @@ func FuzzDecode(f *testing.F) {
 		}
 		if !reflect.DeepEqual(again, frames) {
 			t.Fatalf("%v: read %q, would send %q", m.Body.Type(), frames, again)
+		}
+	})
+}
+
+// What ten bytes claim costs about as much as ten bytes, whatever they say they are.
+func TestTenBytes(t *testing.T) {
+	const times = 200
+	head := [][]byte{nil, []byte("0"), make([]byte, 8), make([]byte, 8), make([]byte, 8), nil}
+	for kind := range byte(TypeSync + 2) {
+		for _, body := range [][]byte{bytes.Repeat([]byte{0xff}, 10), bytes.Repeat([]byte{1}, 10), make([]byte, 10), {1, 0, 1, 0, 1, 0, 1, 0, 1, 0}} {
+			m := append([][]byte{}, head...)
+			m[0], m[5] = []byte{'C', 'O', 'O', 'P', version, kind, 0, 0}, body
+			allocs.Bound(t, times*len(body), 0, 128, func() {
+				for range times {
+					Decode(m)
+				}
+			})
+		}
+	}
+}
+
+func FuzzParseIdentity(f *testing.F) {
+	f.Add("leaf:leaf1")
+	f.Add("oracle:a:b")
+	f.Add("leaf:")
+	f.Fuzz(func(t *testing.T, s string) {
+		if role, node, err := parseIdentity(s); err == nil && identity(role, node) != s {
+			t.Fatalf("%q became %q", s, identity(role, node))
 		}
 	})
 }

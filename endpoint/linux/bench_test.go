@@ -158,3 +158,35 @@ func BenchmarkRelay(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkUsed asks the kernel about a thousand remote endpoints of many, and shows what reading the whole table would take.
+func BenchmarkUsed(b *testing.B) {
+	for _, count := range []int{10_000, 100_000} {
+		b.Run(strconv.Itoa(count), func(b *testing.B) {
+			l := newLeaf(b, 1, false)
+			l.o.Domains[0].Suppress = false
+			l.open()
+			var load, ask []endpoint.Action
+			for i := range count {
+				load = append(load, endpoint.Action{Kind: endpoint.ProgramRemote, Key: benchKey(i), TEP: leafTEP(2, false)})
+				if i%(count/1000) == 0 {
+					ask = append(ask, endpoint.Action{Kind: endpoint.AskUsed, Key: benchKey(i)})
+				}
+			}
+			l.apply(load...)
+			l.collect()
+			b.ResetTimer()
+			for b.Loop() {
+				l.apply(ask...)
+				l.collect()
+				l.seen = l.seen[:0]
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(ask)), "us/endpoint")
+			start := time.Now()
+			if found, err := l.k.Found(); err != nil || len(found) != count {
+				b.Fatal(len(found), err)
+			}
+			b.ReportMetric(float64(time.Since(start).Microseconds())/float64(count), "us/endpoint-by-dump")
+		})
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"openr/endpoint"
 	"openr/internal/allocs"
+	"openr/internal/rtnl"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -69,7 +70,7 @@ func TestParseReadsWhatAppendWrites(t *testing.T) {
 		}
 		b := appendNeighbour(nil, unix.RTM_NEWNEIGH, 0, 7, &n)
 		count := 0
-		eachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
+		rtnl.EachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
 			count++
 			got, ok := parseNeighbour(payload)
 			if !ok || got != n || int(h.Len) != len(b) || h.Seq != 7 {
@@ -325,32 +326,6 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestParseErrors: an error answer names the reason, with or without the message that it is about.
-func TestParseErrors(t *testing.T) {
-	message := begin(nil, unix.RTM_NEWNEIGH, 0, 1)
-	message = end(append(message, make([]byte, 5)...), 0)
-	text := appendText(nil, unix.NLMSGERR_ATTR_MSG, "no such port.")
-	errno := unix.ENODEV
-	code := binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno)))
-	for _, c := range []struct {
-		flags   uint16
-		payload []byte
-		want    string
-	}{
-		{0, slices.Concat(code, message), "no such device (ENODEV)"},
-		{unix.NLM_F_ACK_TLVS | unix.NLM_F_CAPPED, slices.Concat(code, message[:headerLen], text), "no such device (ENODEV): no such port"},
-		{unix.NLM_F_ACK_TLVS, slices.Concat(code, message, make([]byte, 3), text), "no such device (ENODEV): no such port"},
-		{unix.NLM_F_ACK_TLVS, code, "no such device (ENODEV)"},
-	} {
-		if got := parseError(unix.NlMsghdr{Type: unix.NLMSG_ERROR, Flags: c.flags}, c.payload); got.Error() != c.want || !errors.Is(got, unix.ENODEV) {
-			t.Errorf("%q, want %q", got.Error(), c.want)
-		}
-	}
-	if got := parseError(unix.NlMsghdr{Type: unix.NLMSG_ERROR}, make([]byte, 4)); got.errno != 0 {
-		t.Errorf("success is %v", got)
-	}
-}
-
 // FuzzMessages reads anything as what the kernel sends: it costs no more memory than so much for each byte, and what a
 // learner makes of it is bounded as well.
 func FuzzMessages(f *testing.F) {
@@ -365,8 +340,8 @@ func FuzzMessages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l := testLearner()
 		allocs.Bound(t, len(b), 64<<10, 1<<10, func() {
-			eachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
-				parseError(h, payload)
+			rtnl.EachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
+				rtnl.ParseError(h, payload)
 				parseLogged(h, payload)
 				l.message(h.Type, payload)
 				return true
@@ -388,7 +363,8 @@ func FuzzFrame(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		allocs.Bound(t, len(b), 0, 64, func() {
-			if s, err := parseFrame(b); err == nil && (!s.mac.IsHost() || s.ip.IsValid() && !endpoint.ValidHostIP(s.ip)) {
+			if s, err := parseFrame(b); err == nil && (!s.mac.IsHost() || s.ip.IsValid() && !endpoint.ValidHostIP(s.ip) ||
+				s.target.IsValid() && (!s.ip.IsValid() || !endpoint.ValidHostIP(s.target) || s.ip == s.target)) {
 				t.Errorf("taken: %+v", s)
 			}
 			if m, err := parseMiss(b); err == nil && (m.BD == 0 || m.BD > endpoint.MaxBD) {
@@ -398,4 +374,26 @@ func FuzzFrame(f *testing.F) {
 		vlanOf(b)
 		parseKey(b)
 	})
+}
+
+// TestQuestionsAndReplies: who asks for an address, and who answers, is read from what is written; whoever only asks whether an
+// address is free, or tells of his own, asks for none.
+func TestQuestionsAndReplies(t *testing.T) {
+	for _, c := range []struct{ asker, target netip.Addr }{{host4(1), host4(2)}, {host6(1), host6(2)}} {
+		reply := appendReply(nil, hostMAC(2), c.target, endpoint.Host{MAC: hostMAC(1), IP: c.asker})
+		if s, err := parseFrame(reply); err != nil || s != (sighting{mac: hostMAC(2), ip: c.target}) || endpoint.MAC(reply[:6]) != hostMAC(1) {
+			t.Errorf("a reply about %v: %+v, %v", c.target, s, err)
+		}
+		for _, to := range []endpoint.MAC{{}, hostMAC(2)} {
+			if s, err := parseFrame(appendProbe(nil, hostMAC(1), to, c.asker, c.target)); err != nil || s != (sighting{hostMAC(1), c.asker, c.target}) {
+				t.Errorf("a question for %v to %v: %+v, %v", c.target, to, s, err)
+			}
+		}
+		if s, err := parseFrame(appendProbe(nil, hostMAC(1), endpoint.MAC{}, c.asker, c.asker)); err != nil || s != (sighting{mac: hostMAC(1), ip: c.asker}) {
+			t.Errorf("%v of its own: %+v, %v", c.asker, s, err)
+		}
+	}
+	if s, err := parseFrame(appendProbe(nil, hostMAC(1), endpoint.MAC{}, netip.Addr{}, host4(2))); err != nil || s != (sighting{mac: hostMAC(1)}) {
+		t.Errorf("whether an address is free: %+v, %v", s, err)
+	}
 }

@@ -70,7 +70,7 @@ func TestFreezeRemote(t *testing.T) {
 }
 
 // TestLearningOff (SEEDS C3.21, C4.27, C5.41): with learning off nothing is learned, at ports that come later neither, what
-// stands works on, and addresses are still heard.
+// stands works on, addresses are still heard, and who is new is reached by flooding at this leaf.
 func TestLearningOff(t *testing.T) {
 	l := newLeaf(t, 1, false)
 	l.o.Domains[0].Idle = time.Second
@@ -79,8 +79,9 @@ func TestLearningOff(t *testing.T) {
 	h1.say()
 	l.hears(learned(1, "p1"))
 	l.apply(program(1, "p1"), endpoint.Action{Kind: endpoint.LearningOff, Key: endpoint.Key{BD: testBD}})
-	h3 := plug(l.node, "p3", 3).addresses()
-	l.hears(endpoint.Event{Kind: endpoint.PortUp, Key: endpoint.Key{BD: testBD}, Port: "p3"})
+	h3 := plug(l.node, "p3", 3)
+	l.hears(endpoint.Event{Kind: endpoint.PortUp, Key: endpoint.Key{BD: testBD}, Port: "p3"}) // until then the kernel learns there
+	h3.addresses()
 	h1.send(hostMAC(2), broadcast)
 	h3.say()
 	heard := learned(3, "p3")
@@ -90,6 +91,11 @@ func TestLearningOff(t *testing.T) {
 	l.wants(hostMAC(3), "")
 	l.hears(endpoint.Event{Kind: endpoint.Idle, Key: hostKey(1), Port: "p1"})
 	l.wants(hostMAC(1), "dev p1 master br100 static") // it did not age out
+	h1.addresses()
+	if n := h3.pings(host4(1), 3); n != 3 {
+		t.Errorf("%d of 3 pings of one that is not learned are answered", n)
+	}
+	l.wants(hostMAC(3), "")
 	l.apply(endpoint.Action{Kind: endpoint.LearningOn, Key: endpoint.Key{BD: testBD}})
 	h1.send(hostMAC(2), broadcast)
 	h3.say()

@@ -12,6 +12,8 @@ const (
 	counterTapPauses  = "endpoint.linux.tap_pauses"    // count: a port had more of them than are read, and was not listened to for a moment
 	counterMerged     = "endpoint.linux.events_merged" // sum: events dropped because newer ones of the same endpoint waited too
 	counterProbes     = "endpoint.linux.probes"        // sum: probes sent
+	counterReplies    = "endpoint.linux.replies"       // sum: ARP replies and neighbour advertisements sent in the name of remote endpoints
+	counterUses       = "endpoint.linux.uses_asked"    // sum: remote endpoints about which the kernel was asked whether they are in use
 	counterMisses     = "endpoint.linux.misses"        // sum: frames that a spine dropped and told of, because it had no entry for them
 	counterMissesLost = "endpoint.linux.misses_lost"   // count: there were more than could be read
 )

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 // setUp sets what the devices of a domain need, as far as they are there:
@@ -43,10 +44,10 @@ func (k *Kernel) setUp(d *domain) error {
 	err := k.setFlags(d.vxlan, []portFlag{
 		{unix.IFLA_BRPORT_LEARNING, false}, {unix.IFLA_BRPORT_MODE, false}, {unix.IFLA_BRPORT_NEIGH_SUPPRESS, d.Suppress},
 	})
-	err = errors.Join(err, k.req.do(func(seq uint32) []byte {
+	err = errors.Join(err, k.req.Do(func(seq uint32) []byte {
 		return appendBridge(nil, seq, d.bridge, unix.IFLA_BR_AGEING_TIME, uint32(d.Idle/(10*time.Millisecond)))
 	}))
-	if limited := k.req.do(func(seq uint32) []byte {
+	if limited := k.req.Do(func(seq uint32) []byte {
 		return appendBridge(nil, seq, d.bridge, unix.IFLA_BR_FDB_MAX_LEARNED, uint32(d.limit()))
 	}); limited != nil {
 		k.log.Info("the kernel cannot limit what it learns (before Linux 6.7)", zap.String("bridge", d.Bridge), zap.Error(limited))
@@ -61,28 +62,28 @@ func (k *Kernel) setUp(d *domain) error {
 func (k *Kernel) setProxy(d *domain) error {
 	n := neighbour{family: unix.AF_BRIDGE, index: d.vxlan, flags: unix.NTF_SELF}
 	var old netip.Addr
-	err := k.req.one(func(seq uint32) []byte { return appendNeighbour(nil, unix.RTM_GETNEIGH, 0, seq, &n) },
-		func(_ uint16, payload []byte, why kernelError) {
-			if found, ok := parseNeighbour(payload); ok && why.errno == 0 {
+	err := k.req.One(func(seq uint32) []byte { return appendNeighbour(nil, unix.RTM_GETNEIGH, 0, seq, &n) },
+		func(_ uint16, payload []byte, why rtnl.Error) {
+			if found, ok := parseNeighbour(payload); ok && why.Errno == 0 {
 				old = found.dst
 			}
 		})
 	if err == nil && old.IsValid() && old != d.Proxy {
-		err = k.req.do(func(seq uint32) []byte { return appendNeighbour(nil, unix.RTM_DELNEIGH, 0, seq, &n) })
+		err = k.req.Do(func(seq uint32) []byte { return appendNeighbour(nil, unix.RTM_DELNEIGH, 0, seq, &n) })
 	}
 	n.dst, n.state = d.Proxy, unix.NUD_NOARP|unix.NUD_PERMANENT
-	return errors.Join(err, k.req.do(func(seq uint32) []byte {
+	return errors.Join(err, k.req.Do(func(seq uint32) []byte {
 		return appendNeighbour(nil, unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_APPEND, seq, &n)
 	}))
 }
 
 func (k *Kernel) setFlags(index uint32, flags []portFlag) error {
-	return k.req.do(func(seq uint32) []byte { return appendPortFlags(nil, seq, index, flags) })
+	return k.req.Do(func(seq uint32) []byte { return appendPortFlags(nil, seq, index, flags) })
 }
 
 // Found returns what an earlier run has left in the kernel for the directory to confirm or to remove, as the actions that
 // would have brought it about: remote endpoints (endpoint.ProgramRemote, with their suppressed addresses if the domain
-// suppresses), pinned ones (endpoint.FreezeMAC) and bounces (endpoint.BounceOn, with the time that is left). Local endpoints
+// suppresses), pinned ones (endpoint.FreezeMAC, with the time since) and bounces (endpoint.BounceOn, with the time that is left). Local endpoints
 // are told as events.
 //
 // It reads the whole tables, which takes 0.6 s for 50,000 remote endpoints and grows faster than their number: to be called
@@ -120,7 +121,7 @@ func (k *Kernel) Found() ([]endpoint.Action, error) {
 func (k *Kernel) foundIn(d *domain) ([]endpoint.Action, error) {
 	found := map[endpoint.MAC]*endpoint.Action{}
 	sticky := map[endpoint.MAC]bool{}
-	err := k.req.dump(func(seq uint32) []byte { return appendFDBDump(nil, seq, d.vxlan) }, func() { clear(found) },
+	err := k.req.Dump(func(seq uint32) []byte { return appendFDBDump(nil, seq, d.vxlan) }, func() { clear(found) },
 		func(h unix.NlMsghdr, payload []byte) {
 			n, ok := parseNeighbour(payload)
 			switch {
@@ -128,7 +129,7 @@ func (k *Kernel) foundIn(d *domain) ([]endpoint.Action, error) {
 			case n.master == d.bridge && n.flags&ntfSticky != 0:
 				sticky[n.mac] = true
 			case n.flags&unix.NTF_SELF != 0 && n.dst.IsValid():
-				found[n.mac] = &endpoint.Action{Kind: endpoint.ProgramRemote, Key: endpoint.Key{BD: d.BD, MAC: n.mac}, TEP: n.dst}
+				found[n.mac] = &endpoint.Action{Kind: endpoint.ProgramRemote, Key: endpoint.Key{BD: d.BD, MAC: n.mac}, TEP: n.dst, For: n.updated}
 			}
 		})
 	if err != nil {
@@ -142,6 +143,8 @@ func (k *Kernel) foundIn(d *domain) ([]endpoint.Action, error) {
 		if sticky[mac] {
 			a.Kind = endpoint.FreezeMAC
 			k.books.sticky[a.Key] = true
+		} else {
+			a.For = 0
 		}
 		out = append(out, *a)
 	}
@@ -155,7 +158,7 @@ func (k *Kernel) foundAddresses(d *domain, found map[endpoint.MAC]*endpoint.Acti
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		var all []neighbour
-		err := k.req.dump(func(seq uint32) []byte { return appendNeighbourDump(nil, seq, family, d.bridge) }, func() { all = nil },
+		err := k.req.Dump(func(seq uint32) []byte { return appendNeighbourDump(nil, seq, family, d.bridge) }, func() { all = nil },
 			func(h unix.NlMsghdr, payload []byte) {
 				if n, ok := parseNeighbour(payload); ok && n.index == d.bridge && n.dst.IsValid() && n.flags&unix.NTF_EXT_LEARNED != 0 {
 					all = append(all, n)

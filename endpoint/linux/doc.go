@@ -6,7 +6,7 @@
 // bridges that are marked as learned elsewhere (NTF_EXT_LEARNED), and the nftables tables openr-bounce and openr-proxy. Reads:
 // notifications about interfaces and bridge entries, ARP and neighbour discovery at access ports, packets that a spine drops.
 // Writes: those entries and tables, flags of bridge ports, the bridges' ageing time; ARP requests and neighbour
-// solicitations; endpoint.Event, into a queue.
+// solicitations, and answers to those of hosts; endpoint.Event, into a queue.
 //
 // A Kernel serves a leaf, a Proxy a spine. The bridges and vxlan devices are made by somebody else and may come and go; so
 // may access ports: whatever becomes a port of a domain's bridge is one.
@@ -20,6 +20,8 @@
 // Managed entries survive their port's end of life, so they are deleted here when it loses its carrier.
 //
 // IP addresses come from ARP and neighbour discovery at each access port. A tap of the bridge would miss what is for one host.
+// Who asks for an address is told too (endpoint.Asked); if the answer is found only then, it is sent out of the port that the
+// question came in by (endpoint.Reply), past the bridge, because the host would ask again only after a second.
 //
 // What we program comes back as notifications. A filter in the kernel drops those of remote entries; the first about a local
 // entry after it was programmed is not told as activity.
@@ -30,6 +32,9 @@
 // age. When the endpoint is heard at an access port the bridge's entry moves there, and the vxlan device's stays behind until
 // it is deleted, which is done when the endpoint is programmed as local. Pinned entries are sticky: no frame moves them, and no
 // notification is made however often somebody tries.
+//
+// The vxlan device's entry remembers when something was last sent by it. The core asks for that when an endpoint reaches its age
+// (endpoint.AskUsed), and keeps what is in use.
 //
 // # Relays
 //
@@ -47,6 +52,10 @@
 // them) are made up for by reading the access ports: what is new, elsewhere, silent or gone is told. Such a dump passes over
 // remote entries, so it takes milliseconds where a dump of everything takes seconds.
 //
-// A Kernel that is opened again tells the local endpoints that it finds, and deletes nothing. Remote endpoints and bounces stay
-// in force until the directory is in sync again; Found lists them so that what it no longer knows can be removed.
+// Remote entries go with the vxlan device and when it leaves the bridge or is down, and the neighbours when the bridge gets another
+// MAC address or is down. Then everything of the domain is to be programmed again (endpoint.Wiped), as soon as that can be.
+//
+// A Kernel that is opened again tells the local endpoints that it finds, those that are pinned as such, and deletes nothing.
+// Remote endpoints and bounces stay in force until the directory is in sync again; Found lists them so that what it no longer
+// knows can be removed.
 package linux

@@ -169,8 +169,8 @@ func aboutHost(list []outer, i int) (out []outer) {
 	return out
 }
 
-// TestForwarding (SEEDS A.6, C1.2, C1.4): hosts behind two leaves reach each other by what was programmed, without the spine's
-// help and without flooding.
+// TestForwarding (SEEDS A.6, C1.2, C1.4, C2.16): hosts behind two leaves reach each other by what was programmed, without the
+// spine's help and without flooding. The outer source is the leaf that sends.
 func TestForwarding(t *testing.T) {
 	families(t, func(t *testing.T, six bool) {
 		f := newFabric(t, six, 2)
@@ -180,8 +180,18 @@ func TestForwarding(t *testing.T) {
 		}
 		l1.apply(remote(2, l2.tep))
 		l2.apply(remote(1, l1.tep))
+		in := f.capture(l2.node, "s1")
 		if n := f.hosts[1].pings(host4(2), 5); n != 5 {
 			t.Errorf("%d of 5 pings answered", n)
+		}
+		list := aboutHost(in.take(), 2)
+		for _, p := range list {
+			if p.src != l1.tep || p.dst != l2.tep || p.dscp == BouncedDSCP {
+				t.Errorf("the packet goes from %v to %v with DSCP %d", p.src, p.dst, p.dscp)
+			}
+		}
+		if len(list) != 5 {
+			t.Errorf("%d packets", len(list))
 		}
 		l1.apply(endpoint.Action{Kind: endpoint.Remove, Key: hostKey(2)})
 		if n := f.hosts[1].pings(host4(2), 2); n != 0 {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 	"openr/monitor"
 	"openr/queue"
 )
@@ -89,6 +90,11 @@ type Options struct {
 	Counters *monitor.Counters // optional
 }
 
+const (
+	requestBuffer = 2 << 20  // bytes of a batch, with the kernel's own overhead, and of its answers
+	listenBuffer  = 32 << 20 // bytes of notifications that may wait: a storm of 1 s fits
+)
+
 // Kernel is the Linux kernel below one leaf: it tells what the kernel learns, and carries out actions. Its methods may be
 // called by several goroutines.
 type Kernel struct {
@@ -106,7 +112,7 @@ type Kernel struct {
 	learn  *learner
 	taps   map[uint32]*tap
 	books  books
-	req    *conn
+	req    *rtnl.Conn
 	fill   batch
 	sender int // AF_PACKET socket for probes
 	closed bool
@@ -115,8 +121,8 @@ type Kernel struct {
 }
 
 // New opens the sockets in the network namespace of the calling thread, sets the domains' devices as far as they are there,
-// and reads who is behind the access ports: that is told as endpoint.Learned, and nothing of it is deleted. After that
-// everything that happens is told. An error names what could not be had; nothing is left open then.
+// and reads who is behind the access ports: that is told as endpoint.Learned, or endpoint.Pinned, and nothing of it is deleted.
+// After that everything that happens is told. An error names what could not be had; nothing is left open then.
 func New(o Options) (_ *Kernel, err error) {
 	if o.Events == nil {
 		return nil, errors.New("a queue for events is needed")
@@ -133,7 +139,7 @@ func New(o Options) (_ *Kernel, err error) {
 		seen[d.BD] = true
 	}
 	k := &Kernel{
-		log: o.Log, counters: o.Counters, events: o.Events, buf: make([]byte, readBuffer),
+		log: o.Log, counters: o.Counters, events: o.Events, buf: make([]byte, rtnl.ReadBuffer),
 		learn: newLearner(o.Domains), taps: map[uint32]*tap{}, books: newBooks(), sender: -1,
 	}
 	if k.log == nil {
@@ -147,7 +153,7 @@ func New(o Options) (_ *Kernel, err error) {
 	if k.space, err = currentNamespace(); err != nil {
 		return nil, err
 	}
-	if k.req, err = dial(); err != nil {
+	if k.req, err = rtnl.Dial(unix.NETLINK_ROUTE, requestBuffer, requestBuffer); err != nil {
 		return nil, err
 	}
 	// Protocol 0: it only sends.
@@ -164,6 +170,7 @@ func New(o Options) (_ *Kernel, err error) {
 	}
 	k.mu.Lock()
 	err = k.readAll()
+	k.learn.started = true
 	k.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -204,7 +211,7 @@ func (k *Kernel) release() {
 	if k.listener != nil {
 		_ = k.listener.Close()
 	}
-	k.req.close()
+	_ = k.req.Close()
 	if k.sender >= 0 {
 		_ = unix.Close(k.sender)
 	}

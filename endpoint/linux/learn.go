@@ -19,6 +19,7 @@ type learner struct {
 	ports    map[uint32]*port
 	macs     map[endpoint.Key]*local
 
+	started bool // what was there at the start has been told
 	events  []endpoint.Event
 	errands []errand
 	ignored map[string]int64 // by counter
@@ -129,8 +130,10 @@ func (l *learner) portsOf(d *domain) (out []uint32) {
 
 // link takes in what the kernel tells of an interface.
 func (l *learner) link(n link, gone bool) {
-	if old, ok := l.links[n.index]; ok && old.name != n.name {
+	old, known := l.links[n.index]
+	if known && old.name != n.name {
 		l.forgetLink(n.index) // renamed
+		known = false
 	}
 	if gone {
 		l.forgetLink(n.index)
@@ -151,17 +154,41 @@ func (l *learner) link(n link, gone bool) {
 			d.vxlan = n.index
 		}
 		l.join(d)
+		if known && wipes(d, &old, &n) {
+			l.wiped(d)
+		}
 	}
 	l.access(n)
+}
+
+// wipes reports whether an interface has changed in a way upon which the kernel forgets what was programmed: a bridge forgets
+// its neighbours with another MAC address and when it does not run, a vxlan device what is not permanent when it is down.
+func wipes(d *domain, old, n *link) bool {
+	switch n.index {
+	case d.bridge:
+		return old.address != n.address || !old.running && n.running
+	case d.vxlan:
+		return !old.up && n.up
+	}
+	return false
+}
+
+// wiped tells that remote endpoints have to be programmed again.
+func (l *learner) wiped(d *domain) {
+	if d.joined && l.started {
+		l.tell(endpoint.Wiped, endpoint.Key{BD: d.BD}, 0)
+	}
 }
 
 // join notes whether a domain's devices are there, and joined.
 func (l *learner) join(d *domain) {
 	attached := d.bridge != 0 && d.vxlan != 0 && l.links[d.vxlan].master == d.bridge
-	if attached && !d.attached {
-		l.errand(errandSetUp, endpoint.Key{BD: d.BD}, d.bridge)
-	}
+	had := d.attached
 	d.attached, d.joined = attached, attached && l.links[d.vxlan].vni == uint32(d.BD)
+	if attached && !had {
+		l.errand(errandSetUp, endpoint.Key{BD: d.BD}, d.bridge)
+		l.wiped(d)
+	}
 }
 
 func (l *learner) forgetLink(index uint32) {
@@ -338,6 +365,10 @@ func (l *learner) learn(key endpoint.Key, n *neighbour) {
 // found tells of an entry that is new where it is.
 func (l *learner) found(key endpoint.Key, m *local, n *neighbour) {
 	m.managed, m.quiet = n.notify != 0, n.notify&activityExpired != 0
+	if m.frozen && !l.started {
+		l.tell(endpoint.Pinned, key, n.index)
+		return
+	}
 	l.tell(endpoint.Learned, key, n.index)
 	if m.quiet {
 		l.tell(endpoint.Idle, key, n.index)
@@ -414,5 +445,10 @@ func (l *learner) heard(index uint32, s sighting, vlan uint16) {
 		return
 	}
 	key := endpoint.Key{BD: p.domain.BD, MAC: s.mac}
-	l.events = append(l.events, endpoint.Event{Kind: endpoint.Learned, Key: key, Port: p.name, VLAN: vlan, IP: s.ip})
+	e := endpoint.Event{Kind: endpoint.Learned, Key: key, Port: p.name, VLAN: vlan, IP: s.ip}
+	l.events = append(l.events, e)
+	if s.target.IsValid() {
+		e.Kind, e.Target = endpoint.Asked, s.target
+		l.events = append(l.events, e)
+	}
 }

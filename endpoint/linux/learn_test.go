@@ -187,7 +187,7 @@ func TestLearnerStaysSound(t *testing.T) {
 				l.link(n, rapid.Bool().Draw(t, "gone"))
 			},
 			"sighting": func(t *rapid.T) {
-				l.heard(rapid.Uint32Range(1, 5).Draw(t, "port"), sighting{hostMAC(1), host4(1)}, 0)
+				l.heard(rapid.Uint32Range(1, 5).Draw(t, "port"), sighting{mac: hostMAC(1), ip: host4(1), target: host4(2)}, 0)
 			},
 		})
 	})

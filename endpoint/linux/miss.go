@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 // Numbers of linux/netfilter/nfnetlink_log.h that golang.org/x/sys/unix does not name.
@@ -39,12 +40,12 @@ type Miss struct {
 // appendListen appends the requests to be sent what goes to an NFLOG group.
 func appendListen(b []byte, seq uint32, group uint16) []byte {
 	b = appendNFT(b, ulog|nfulnlConfig, unix.NLM_F_ACK, seq, unix.AF_UNSPEC, group, func(b []byte) []byte {
-		return appendAttr(b, nfulaCommand, []byte{nfulnlBind})
+		return rtnl.AppendAttr(b, nfulaCommand, []byte{nfulnlBind})
 	})
 	return appendNFT(b, ulog|nfulnlConfig, unix.NLM_F_ACK, seq+1, unix.AF_UNSPEC, group, func(b []byte) []byte {
 		mode := binary.BigEndian.AppendUint32(nil, missLen)
-		b = appendAttr(b, nfulaMode, append(mode, nfulnlCopy, 0))
-		return appendAttr(b, nfulaThreshold, binary.BigEndian.AppendUint32(nil, 1)) // or the kernel gathers for a second
+		b = rtnl.AppendAttr(b, nfulaMode, append(mode, nfulnlCopy, 0))
+		return rtnl.AppendAttr(b, nfulaThreshold, binary.BigEndian.AppendUint32(nil, 1)) // or the kernel gathers for a second
 	})
 }
 
@@ -53,7 +54,7 @@ func parseLogged(h unix.NlMsghdr, payload []byte) (packet []byte) {
 	if h.Type != ulog|nfulnlPacket || len(payload) < 4 {
 		return nil
 	}
-	eachAttr(payload[4:], func(typ uint16, v []byte) {
+	rtnl.EachAttr(payload[4:], func(typ uint16, v []byte) {
 		if typ == nfulaPayload {
 			packet = v
 		}

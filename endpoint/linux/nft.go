@@ -2,8 +2,12 @@ package linux
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // expression is an encoded expression of a rule of nftables (linux/netfilter/nf_tables.h). They are encoded here because
@@ -15,16 +19,16 @@ type expression []byte
 const register = unix.NFT_REG_1
 
 func be32(b []byte, typ uint16, v uint32) []byte {
-	return appendAttr(b, typ, binary.BigEndian.AppendUint32(nil, v))
+	return rtnl.AppendAttr(b, typ, binary.BigEndian.AppendUint32(nil, v))
 }
 
 func appendText(b []byte, typ uint16, s string) []byte {
-	return appendAttr(b, typ, append([]byte(s), 0))
+	return rtnl.AppendAttr(b, typ, append([]byte(s), 0))
 }
 
 func newExpression(name string, data func(b []byte) []byte) expression {
 	b := appendText(nil, unix.NFTA_EXPR_NAME, name)
-	return appendNest(b, unix.NFTA_EXPR_DATA, data)
+	return rtnl.AppendNest(b, unix.NFTA_EXPR_DATA, data)
 }
 
 func load(base, offset, length uint32) expression {
@@ -63,7 +67,7 @@ func loadProtocol() expression {
 }
 
 func appendData(b []byte, typ uint16, v []byte) []byte {
-	return appendNest(b, typ, func(b []byte) []byte { return appendAttr(b, unix.NFTA_DATA_VALUE, v) })
+	return rtnl.AppendNest(b, typ, func(b []byte) []byte { return rtnl.AppendAttr(b, unix.NFTA_DATA_VALUE, v) })
 }
 
 func equal(v []byte) expression {
@@ -99,7 +103,7 @@ func counter() expression { return newExpression("counter", func(b []byte) []byt
 // logTo copies up to length bytes of the packet to those who listen to an NFLOG group.
 func logTo(group uint16, length uint32) expression {
 	return newExpression("log", func(b []byte) []byte {
-		b = appendAttr(b, unix.NFTA_LOG_GROUP, binary.BigEndian.AppendUint16(nil, group))
+		b = rtnl.AppendAttr(b, unix.NFTA_LOG_GROUP, binary.BigEndian.AppendUint16(nil, group))
 		return be32(b, unix.NFTA_LOG_SNAPLEN, length)
 	})
 }
@@ -112,8 +116,8 @@ const (
 func verdict(code uint32) expression {
 	return newExpression("immediate", func(b []byte) []byte {
 		b = be32(b, unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT)
-		return appendNest(b, unix.NFTA_IMMEDIATE_DATA, func(b []byte) []byte {
-			return appendNest(b, unix.NFTA_DATA_VERDICT, func(b []byte) []byte { return be32(b, unix.NFTA_VERDICT_CODE, code) })
+		return rtnl.AppendNest(b, unix.NFTA_IMMEDIATE_DATA, func(b []byte) []byte {
+			return rtnl.AppendNest(b, unix.NFTA_DATA_VERDICT, func(b []byte) []byte { return be32(b, unix.NFTA_VERDICT_CODE, code) })
 		})
 	})
 }
@@ -121,10 +125,10 @@ func verdict(code uint32) expression {
 // appendNFT appends a message of nfnetlink: header, struct nfgenmsg, attributes.
 func appendNFT(b []byte, typ, flags uint16, seq uint32, family uint8, resource uint16, attrs func(b []byte) []byte) []byte {
 	start := len(b)
-	b = begin(b, typ, flags, seq)
+	b = rtnl.Begin(b, typ, flags, seq)
 	b = append(b, family, 0)
 	b = binary.BigEndian.AppendUint16(b, resource)
-	return end(attrs(b), start)
+	return rtnl.End(attrs(b), start)
 }
 
 const nftables = unix.NFNL_SUBSYS_NFTABLES << 8
@@ -137,7 +141,7 @@ func appendRules(b []byte, seq uint32, family uint8, table, chain string, priori
 	b = appendNFT(b, nftables|unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE|unix.NLM_F_ACK, seq+1, family, 0, func(b []byte) []byte {
 		b = appendText(b, unix.NFTA_CHAIN_TABLE, table)
 		b = appendText(b, unix.NFTA_CHAIN_NAME, chain)
-		b = appendNest(b, unix.NFTA_CHAIN_HOOK, func(b []byte) []byte {
+		b = rtnl.AppendNest(b, unix.NFTA_CHAIN_HOOK, func(b []byte) []byte {
 			b = be32(b, unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_PRE_ROUTING)
 			return be32(b, unix.NFTA_HOOK_PRIORITY, uint32(priority))
 		})
@@ -147,14 +151,28 @@ func appendRules(b []byte, seq uint32, family uint8, table, chain string, priori
 		b = appendNFT(b, nftables|unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND|unix.NLM_F_ACK, seq+2+uint32(i), family, 0, func(b []byte) []byte {
 			b = appendText(b, unix.NFTA_RULE_TABLE, table)
 			b = appendText(b, unix.NFTA_RULE_CHAIN, chain)
-			b = appendNest(b, unix.NFTA_RULE_EXPRESSIONS, func(b []byte) []byte {
+			b = rtnl.AppendNest(b, unix.NFTA_RULE_EXPRESSIONS, func(b []byte) []byte {
 				for _, e := range r.expressions {
-					b = appendNest(b, unix.NFTA_LIST_ELEM, func(b []byte) []byte { return append(b, e...) })
+					b = rtnl.AppendNest(b, unix.NFTA_LIST_ELEM, func(b []byte) []byte { return append(b, e...) })
 				}
 				return b
 			})
-			return appendAttr(b, unix.NFTA_RULE_USERDATA, r.mark())
+			return rtnl.AppendAttr(b, unix.NFTA_RULE_USERDATA, r.mark())
 		})
 	}
 	return appendNFT(b, unix.NFNL_MSG_BATCH_END, 0, seq+2+uint32(len(rules)), unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, none)
+}
+
+// setRules makes a chain of nftables with rules.
+func setRules(c *rtnl.Conn, family uint8, table, chain string, rules []rule) error {
+	first := c.Seq + 1
+	b := appendRules(nil, first, family, table, chain, priority, rules)
+	c.Seq += uint32(len(rules)) + 3
+	var failure error
+	err := c.Exchange(b, first, len(rules)+2, func(i int, why rtnl.Error) { // the last rule is the last to be answered
+		if failure == nil {
+			failure = fmt.Errorf("message %d of the rules: %w", i, why)
+		}
+	})
+	return errors.Join(err, failure)
 }

@@ -45,8 +45,9 @@ var (
 
 // sighting is what ARP or neighbour discovery tells of its sender.
 type sighting struct {
-	mac endpoint.MAC
-	ip  netip.Addr // an address of the sender; invalid: it does not name one that it uses already
+	mac    endpoint.MAC
+	ip     netip.Addr // an address of the sender; invalid: it does not name one that it uses already
+	target netip.Addr // that it asks for; invalid: it asks for none, or for its own
 }
 
 // parseFrame reads a frame with ARP or neighbour discovery, whose VLAN tag has been taken off.
@@ -61,14 +62,21 @@ func parseFrame(b []byte) (s sighting, err error) {
 	body := b[etherLen:]
 	switch binary.BigEndian.Uint16(b[12:]) {
 	case etherARP:
-		s.ip, err = parseARP(body, s.mac)
+		if s.ip, err = parseARP(body, s.mac); err == nil && body[7] == arpRequest {
+			s.target = netip.AddrFrom4([4]byte(body[24:28]))
+		}
 	case etherIPv6:
-		s.ip, err = parseND(body, s.mac)
+		if s.ip, err = parseND(body, s.mac); err == nil && body[ipv6Len] == ndNeighbourAsk {
+			s.target = netip.AddrFrom16([16]byte(body[ipv6Len+8 : ipv6Len+24]))
+		}
 	default:
 		err = errForm
 	}
 	if err == nil && s.ip.IsValid() && !endpoint.ValidHostIP(s.ip) {
 		err = errAddress
+	}
+	if !s.ip.IsValid() || s.target == s.ip || !endpoint.ValidHostIP(s.target) {
+		s.target = netip.Addr{}
 	}
 	return s, err
 }
@@ -176,7 +184,10 @@ func checksum6(addresses, icmp []byte) uint16 {
 // answer, unlike that to a solicitation without a source, goes to the asker alone.
 func appendProbe(b []byte, from, to endpoint.MAC, sender, target netip.Addr) []byte {
 	if target.Is4() {
-		return appendARP(b, from, to, sender, target)
+		if !sender.Is4() {
+			sender = netip.IPv4Unspecified()
+		}
+		return appendARP(b, arpRequest, from, to, sender, endpoint.Host{IP: target})
 	}
 	if to == (endpoint.MAC{}) { // solicited-node group (RFC 4291 section 2.7.1)
 		t := target.As16()
@@ -185,42 +196,64 @@ func appendProbe(b []byte, from, to endpoint.MAC, sender, target netip.Addr) []b
 	if !sender.Is6() || sender.Is4In6() {
 		sender = linkLocal(from)
 	}
-	src, dst, about := sender.As16(), target.As16(), target.As16()
+	dst, about := target, target.As16()
 	if to[0]&1 == 1 {
-		dst = [16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: about[13], 14: about[14], 15: about[15]}
+		dst = netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 1, 12: 0xff, 13: about[13], 14: about[14], 15: about[15]})
 	}
+	return appendND(b, ndNeighbourAsk, from, to, sender, dst, target)
+}
+
+// appendReply appends the frame by which the host with the address target answers a host that asks for it: an ARP reply, or an
+// advertisement that is solicited and overrides what the asker knew (RFC 4861 section 7.2.4).
+func appendReply(b []byte, from endpoint.MAC, target netip.Addr, asker endpoint.Host) []byte {
+	if target.Is4() {
+		return appendARP(b, arpReply, from, asker.MAC, target, asker)
+	}
+	return appendND(b, ndNeighbourAnswer, from, asker.MAC, target, asker.IP, target)
+}
+
+// ndFlags are those of an advertisement: solicited, override.
+const ndFlags = 0x60
+
+// appendND appends a neighbour solicitation or advertisement about target, with the link-layer address from.
+func appendND(b []byte, kind uint8, from, to endpoint.MAC, src, dst, target netip.Addr) []byte {
+	about := target.As16()
 	icmp := make([]byte, 0, 32)
-	icmp = append(icmp, ndNeighbourAsk, 0, 0, 0, 0, 0, 0, 0)
+	icmp = append(icmp, kind, 0, 0, 0, 0, 0, 0, 0)
 	icmp = append(icmp, about[:]...)
-	icmp = append(icmp, ndSourceLink, 1)
+	if kind == ndNeighbourAnswer {
+		icmp[4] = ndFlags
+		icmp = append(icmp, ndTargetLink, 1)
+	} else {
+		icmp = append(icmp, ndSourceLink, 1)
+	}
 	icmp = append(icmp, from[:]...)
 	b = append(b, to[:]...)
 	b = append(b, from[:]...)
 	b = binary.BigEndian.AppendUint16(b, etherIPv6)
 	b = append(b, 0x60, 0, 0, 0, 0, byte(len(icmp)), protoICMP6, hopLimit)
 	addresses := len(b)
-	b = append(b, src[:]...)
-	b = append(b, dst[:]...)
+	for _, a := range []netip.Addr{src, dst} {
+		v := a.As16()
+		b = append(b, v[:]...)
+	}
 	binary.BigEndian.PutUint16(icmp[2:], checksum6(b[addresses:], icmp))
 	return append(b, icmp...)
 }
 
-func appendARP(b []byte, from, to endpoint.MAC, sender, target netip.Addr) []byte {
+// appendARP appends a request, or a reply to the host of. A request goes to all if to is the zero MAC.
+func appendARP(b []byte, op uint8, from, to endpoint.MAC, sender netip.Addr, of endpoint.Host) []byte {
 	if to == (endpoint.MAC{}) {
 		to = endpoint.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	}
-	var src [4]byte
-	if sender.Is4() {
-		src = sender.As4()
-	}
-	dst := target.As4()
+	src, dst := sender.As4(), of.IP.As4()
 	b = append(b, to[:]...)
 	b = append(b, from[:]...)
 	b = binary.BigEndian.AppendUint16(b, etherARP)
-	b = append(b, 0, 1, etherIPv4>>8, etherIPv4&0xff, 6, 4, 0, arpRequest)
+	b = append(b, 0, 1, etherIPv4>>8, etherIPv4&0xff, 6, 4, 0, op)
 	b = append(b, from[:]...)
 	b = append(b, src[:]...)
-	b = append(b, 0, 0, 0, 0, 0, 0)
+	b = append(b, of.MAC[:]...)
 	return append(b, dst[:]...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 const (
@@ -47,6 +48,7 @@ type applier struct {
 
 	again   []op // opDeleteRemote of which the vxlan device's part is still to do
 	bounces []bounced
+	uses    []endpoint.Key // endpoint.AskUsed
 }
 
 // next returns where to append a message, whose answer is dealt with as o says. It is to be completed by added.
@@ -54,8 +56,8 @@ func (p *applier) next(o op) (b []byte, seq uint32) {
 	f := &p.k.fill
 	f.last = len(f.buf)
 	f.ops = append(f.ops, o)
-	p.k.req.seq++
-	return f.buf, p.k.req.seq
+	p.k.req.Seq++
+	return f.buf, p.k.req.Seq
 }
 
 func (p *applier) added(b []byte) error {
@@ -79,13 +81,13 @@ func (p *applier) send() error {
 	if p.ctx != nil && p.ctx.Err() != nil {
 		return p.ctx.Err()
 	}
-	requestAck(f.buf[f.last:])
+	rtnl.RequestAck(f.buf[f.last:])
 	n := len(f.ops)
 	p.k.counters.Sum(counterMessages, int64(n))
-	return p.k.req.exchange(f.buf, p.k.req.seq-uint32(n)+1, n, func(i int, why kernelError) { p.refused(&f.ops[i], why) })
+	return p.k.req.Exchange(f.buf, p.k.req.Seq-uint32(n)+1, n, func(i int, why rtnl.Error) { p.refused(&f.ops[i], why) })
 }
 
-func (p *applier) refused(o *op, why kernelError) {
+func (p *applier) refused(o *op, why rtnl.Error) {
 	missing := errors.Is(why, unix.ENOENT) || errors.Is(why, unix.ENODEV)
 	switch {
 	case o.kind == opDeleteRemote && missing:
@@ -146,7 +148,10 @@ func (p *applier) all(actions []endpoint.Action) error {
 			return errClosed
 		}
 	}
-	return p.flush()
+	if err := p.flush(); err != nil {
+		return err
+	}
+	return p.used()
 }
 
 var errNoDomain = errors.New("the bridge domain is not configured, or its vxlan device is no port of its bridge")
@@ -185,13 +190,19 @@ func (p *applier) apply(a *endpoint.Action) error {
 			}
 			p.bounces = append(p.bounces, bounced{a, &f})
 		}
-	case endpoint.Probe:
+	case endpoint.Probe, endpoint.Reply: // what was asked for before stands when the answer comes
 		if err := p.flush(); err != nil {
 			return err
 		}
-		if err := k.probe(a); err != nil {
+		send := k.probe
+		if a.Kind == endpoint.Reply {
+			send = k.reply
+		}
+		if err := send(a); err != nil {
 			p.fail(a, err)
 		}
+	case endpoint.AskUsed:
+		p.uses = append(p.uses, a.Key)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 	"openr/monitor"
 )
 
@@ -115,7 +116,7 @@ func (p *Proxy) Packets() (sent, dropped uint64, err error) {
 
 // listen subscribes to what the relay drops.
 func (p *Proxy) listen() error {
-	fd, err := openSocket(unix.NETLINK_NETFILTER, unix.SOCK_NONBLOCK, tapBuffer)
+	fd, _, err := rtnl.Open(unix.NETLINK_NETFILTER, unix.SOCK_NONBLOCK, requestBuffer, tapBuffer)
 	if err != nil {
 		return err
 	}
@@ -123,10 +124,10 @@ func (p *Proxy) listen() error {
 	if p.raw, err = p.listener.SyscallConn(); err != nil {
 		return err
 	}
-	c := conn{fd: fd, buf: make([]byte, readBuffer)}
+	c := rtnl.Conn{FD: fd}
 	_ = unix.SetNonblock(fd, false) // the answers come at once
 	var failure error
-	err = c.exchange(appendListen(nil, 1, missGroup), 1, 2, func(_ int, why kernelError) { failure = why })
+	err = c.Exchange(appendListen(nil, 1, missGroup), 1, 2, func(_ int, why rtnl.Error) { failure = why })
 	if err := errors.Join(err, failure, unix.SetNonblock(fd, true)); err != nil {
 		return fmt.Errorf("failed to listen to NFLOG group %d: %w", missGroup, err)
 	}
@@ -136,7 +137,7 @@ func (p *Proxy) listen() error {
 // hear reads misses until the listener is closed.
 func (p *Proxy) hear() {
 	defer p.done.Done()
-	buf := make([]byte, readBuffer)
+	buf := make([]byte, rtnl.ReadBuffer)
 	limit := bucket{rate: MissRate, burst: MissRate}
 	for {
 		n := 0
@@ -153,7 +154,7 @@ func (p *Proxy) hear() {
 			continue
 		}
 		var pause time.Duration
-		eachMessage(buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
+		rtnl.EachMessage(buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
 			packet := parseLogged(h, payload)
 			if packet == nil {
 				return true

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 // VXLANPort is the UDP port of VXLAN (RFC 7348), which the relays look at unless another is given.
@@ -53,7 +54,7 @@ const (
 type relay struct {
 	kind   relayKind
 	conn   *nft.Conn
-	raw    *conn // for what conn has no words for
+	raw    *rtnl.Conn // for what conn has no words for
 	log    *zap.Logger
 	tables map[bool]*relayTable // by whether the underlay is IPv4
 }
@@ -83,7 +84,7 @@ func newRelay(kind relayKind, own []netip.Addr, port uint16, log *zap.Logger) (_
 			r.close()
 		}
 	}()
-	if r.raw, err = dialNetfilter(); err != nil {
+	if r.raw, err = rtnl.Dial(unix.NETLINK_NETFILTER, requestBuffer, requestBuffer); err != nil {
 		return nil, err
 	}
 	for _, a := range own {
@@ -108,7 +109,7 @@ func newRelay(kind relayKind, own []netip.Addr, port uint16, log *zap.Logger) (_
 func (r *relay) close() {
 	if r != nil {
 		_ = r.conn.CloseLasting()
-		r.raw.close()
+		_ = r.raw.Close()
 	}
 }
 
@@ -161,7 +162,7 @@ func (r *relay) open(t *relayTable) error {
 	if err := r.conn.Flush(); err != nil {
 		return err
 	}
-	return r.raw.rules(uint8(family), t.table.Name, chain.Name, rules)
+	return setRules(r.raw, uint8(family), t.table.Name, chain.Name, rules)
 }
 
 // adopt takes over a table that an earlier run has left, if its rules are those wanted.

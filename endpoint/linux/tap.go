@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 const (
@@ -46,7 +47,7 @@ func (k *Kernel) openTap(index uint32) error {
 	if err != nil {
 		return fmt.Errorf("failed to open a packet socket: %w", err)
 	}
-	setBuffers(fd, 0, tapBuffer)
+	rtnl.SetBuffers(fd, 0, tapBuffer)
 	err = attach(fd, tapFilter())
 	for _, option := range []int{unix.PACKET_IGNORE_OUTGOING, unix.PACKET_AUXDATA} {
 		err = errors.Join(err, os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_PACKET, option, 1)))
@@ -180,33 +181,59 @@ func (k *Kernel) probe(a *endpoint.Action) error {
 	}
 	ports := k.learn.portsOf(d)
 	if a.Port != "" {
-		index := k.learn.portByName(d.BD, a.Port)
-		if index == 0 {
-			return fmt.Errorf("domain %d has no access port %q", d.BD, a.Port)
+		index, err := k.portOf(a)
+		if err != nil {
+			return err
 		}
 		ports = []uint32{index}
 	}
 	// The bridge's own address: the answer to any other would be flooded, into the fabric too.
 	from := k.learn.links[d.bridge].address
 	frame := appendProbe(nil, from, a.MAC, d.sender(a.IP), a.IP)
-	if a.VLAN != 0 {
-		frame = tag(frame, a.VLAN)
-	}
 	var failed error
 	for _, index := range ports {
-		if !k.learn.ports[index].running {
-			continue
-		}
-		err := unix.Sendto(k.sender, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(index)})
-		switch {
-		case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
-		case err != nil:
-			failed = os.NewSyscallError("sendto", err)
-		default:
-			k.counters.Sum(counterProbes, 1)
-		}
+		failed = errors.Join(failed, k.inject(index, a.VLAN, frame, counterProbes))
 	}
 	return failed
+}
+
+// reply answers a host's question in the name of the endpoint that has the address.
+func (k *Kernel) reply(a *endpoint.Action) error {
+	if !endpoint.ValidHostIP(a.IP) || !endpoint.ValidHostIP(a.Asker.IP) || a.IP.Is4() != a.Asker.IP.Is4() || !a.MAC.IsHost() || !a.Asker.MAC.IsHost() {
+		return fmt.Errorf("a reply of %v at %v to %v at %v: want addresses of hosts, of one family", a.IP, a.MAC, a.Asker.IP, a.Asker.MAC)
+	}
+	index, err := k.portOf(a)
+	if err != nil {
+		return err
+	}
+	return k.inject(index, a.VLAN, appendReply(nil, a.MAC, a.IP, a.Asker), counterReplies)
+}
+
+func (k *Kernel) portOf(a *endpoint.Action) (uint32, error) {
+	index := k.learn.portByName(a.BD, a.Port)
+	if index == 0 {
+		return 0, fmt.Errorf("domain %d has no access port %q", a.BD, a.Port)
+	}
+	return index, nil
+}
+
+// inject sends a frame out of an access port that runs, past the bridge.
+func (k *Kernel) inject(index uint32, vlan uint16, frame []byte, counter string) error {
+	if p := k.learn.ports[index]; p == nil || !p.running {
+		return nil
+	}
+	if vlan != 0 {
+		frame = tag(frame, vlan)
+	}
+	err := unix.Sendto(k.sender, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(index)})
+	switch {
+	case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+	case err != nil:
+		return os.NewSyscallError("sendto", err)
+	default:
+		k.counters.Sum(counter, 1)
+	}
+	return nil
 }
 
 // tag returns a frame with a VLAN tag (IEEE 802.1Q).

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/rtnl"
 )
 
 // gulp is how many notifications are read before what they tell is passed on.
@@ -26,7 +27,7 @@ func notificationFilter() []bpf.RawInstruction {
 		binary.NativeEndian.PutUint16(b[:], v)
 		return uint32(binary.BigEndian.Uint16(b[:]))
 	}
-	const family, flags = headerLen, headerLen + 10 // in struct ndmsg
+	const family, flags = rtnl.HeaderLen, rtnl.HeaderLen + 10 // in struct ndmsg
 	return assemble([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: 4, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: be16(unix.RTM_NEWLINK), SkipTrue: 8},
@@ -54,7 +55,7 @@ func attach(fd int, program []bpf.RawInstruction) error {
 
 // listen subscribes to the kernel's notifications.
 func (k *Kernel) listen() error {
-	fd, err := openSocket(unix.NETLINK_ROUTE, unix.SOCK_NONBLOCK, listenBuffer)
+	fd, _, err := rtnl.Open(unix.NETLINK_ROUTE, unix.SOCK_NONBLOCK, requestBuffer, listenBuffer)
 	if err != nil {
 		return err
 	}
@@ -108,9 +109,9 @@ func (k *Kernel) follow() {
 func (k *Kernel) lookAtPorts() (err error) {
 	for _, index := range k.learn.bereft() {
 		var failure error
-		err = errors.Join(err, k.req.one(func(seq uint32) []byte { return appendLinks(nil, seq, index) },
-			func(typ uint16, payload []byte, why kernelError) {
-				if why.errno == 0 {
+		err = errors.Join(err, k.req.One(func(seq uint32) []byte { return appendLinks(nil, seq, index) },
+			func(typ uint16, payload []byte, why rtnl.Error) {
+				if why.Errno == 0 {
 					k.learn.message(typ, payload)
 				} else if !errors.Is(why, unix.ENODEV) { // its end is about to be told
 					failure = why
@@ -133,7 +134,7 @@ func (k *Kernel) swallow(fd int) error {
 		case err != nil:
 			return err
 		default:
-			eachMessage(k.buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
+			rtnl.EachMessage(k.buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
 				k.learn.message(h.Type, payload)
 				return true
 			})
@@ -173,7 +174,7 @@ func (k *Kernel) repair() error {
 // read: a dump of one port passes over them, at a hundredth of the cost. The caller holds the mutex.
 func (k *Kernel) readAll() error {
 	found := map[uint32]link{}
-	err := k.req.dump(func(seq uint32) []byte { return appendLinks(nil, seq, 0) }, func() { clear(found) },
+	err := k.req.Dump(func(seq uint32) []byte { return appendLinks(nil, seq, 0) }, func() { clear(found) },
 		func(h unix.NlMsghdr, payload []byte) {
 			if n, ok := parseLink(payload); ok {
 				found[n.index] = n
@@ -203,7 +204,7 @@ func (k *Kernel) readAll() error {
 
 // readPort reads the entries of one access port.
 func (k *Kernel) readPort(index uint32, s state) error {
-	err := k.req.dump(func(seq uint32) []byte { return appendFDBDump(nil, seq, index) }, func() {},
+	err := k.req.Dump(func(seq uint32) []byte { return appendFDBDump(nil, seq, index) }, func() {},
 		func(h unix.NlMsghdr, payload []byte) {
 			if n, ok := parseNeighbour(payload); ok && n.index == index {
 				s.add(k.learn, &n)

@@ -22,7 +22,7 @@ type adoption struct {
 	ready   time.Time // since when there is an oracle that knows all; zero: there is none
 }
 
-// adopt returns what to do at once. What was pinned is no longer: this run has not seen it move.
+// adopt returns what to do at once. What was pinned and the core does not keep pinned is no longer.
 func adopt(found []endpoint.Action) (*adoption, []endpoint.Action) {
 	a := &adoption{left: map[endpoint.Key]time.Time{}, bounces: map[endpoint.Key]endpoint.Action{}}
 	var todo []endpoint.Action

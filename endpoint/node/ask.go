@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"slices"
@@ -32,6 +33,8 @@ type Status struct {
 	Status endpoint.Status
 	Node   string // the leaf that has it; empty: its name is not known
 	Flags  endpoint.Flags
+	// Drained: an operator has drained that leaf. The endpoint stays there until it is heard elsewhere.
+	Drained bool
 }
 
 // Oracle is an oracle as this node sees it.
@@ -62,26 +65,105 @@ func (n *Node) roles() (*leaf, *oracle, error) {
 
 var errNotLeaf = errors.New("this node is no leaf: ask the leaf that has the endpoint")
 
+// partSize is how many endpoints the owner of a table shows before it turns to its own work again: a fraction of a millisecond.
+const partSize = 256
+
 // Each shows all endpoints in the table of the leaf, or of the oracle if this node is no leaf, in any order, until visit
-// returns false. It calls visit on the goroutine that owns the table.
+// returns false. The owner of the table is kept for a part of it at a time, so that nobody who asks keeps it from its work: what
+// comes, changes or goes meanwhile is shown as it was or as it is, once or not at all. visit runs on the caller's goroutine.
 func (n *Node) Each(ctx context.Context, visit func(Status) bool) error {
 	l, o, err := n.roles()
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case l != nil:
-		return l.calls.Do(ctx, func() {
-			names := l.names()
-			for v := range l.core.All() {
-				if !visit(l.status(v, names)) {
+	}
+	drained := n.drained()
+	marked := func(s Status) bool { return visit(n.mark(s, drained)) }
+	if l != nil {
+		return l.each(ctx, marked)
+	}
+	return eachRecord(ctx, o, statusOf, marked)
+}
+
+// drained returns the tunnel addresses of the leaves that are drained.
+func (n *Node) drained() []netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.facts == nil {
+		return nil
+	}
+	return n.facts.drainedTEPs()
+}
+
+// mark notes whether the leaf of an endpoint is drained.
+func (n *Node) mark(s Status, drained []netip.Addr) Status {
+	at := s.Place.TEP
+	if !at.IsValid() && len(drained) > 0 {
+		at = n.cfg.TEPs[0]
+	}
+	s.Drained = slices.Contains(drained, at)
+	return s
+}
+
+func (n *Node) markAll(list []Status) {
+	drained := n.drained()
+	for i := range list {
+		list[i] = n.mark(list[i], drained)
+	}
+}
+
+func (l *leaf) each(ctx context.Context, visit func(Status) bool) error {
+	all := func(yield func(Status) bool) {
+		names := l.names()
+		for v := range l.core.All() {
+			if !yield(l.status(v, names)) {
+				return
+			}
+		}
+	}
+	return inParts(func(f func()) error { return l.calls.Do(ctx, f) }, all, visit)
+}
+
+// eachRecord is Each for an oracle; convert runs on the goroutine of the directory.
+func eachRecord[T any](ctx context.Context, o *oracle, convert func(*endpoint.Record) T, visit func(T) bool) error {
+	var core *coop.Oracle
+	all := func(yield func(T) bool) {
+		core.All(func(r endpoint.Record) bool { return yield(convert(&r)) })
+	}
+	return inParts(func(f func()) error {
+		return o.server.Do(ctx, func(d *coop.Oracle) {
+			core = d
+			f()
+		})
+	}, all, visit)
+}
+
+// inParts shows what all goes through, until visit returns false. all runs on the goroutine of its owner only, a part in each
+// call of do.
+func inParts[T any](do func(func()) error, all iter.Seq[T], visit func(T) bool) error {
+	next, stop := iter.Pull(all)
+	defer stop()
+	part := make([]T, 0, partSize)
+	for more := true; more; {
+		part = part[:0]
+		err := do(func() {
+			for len(part) < partSize {
+				var v T
+				if v, more = next(); !more {
 					return
 				}
+				part = append(part, v)
 			}
 		})
+		if err != nil {
+			return err
+		}
+		for _, v := range part {
+			if !visit(v) {
+				return nil
+			}
+		}
 	}
-	return o.server.Do(ctx, func(d *coop.Oracle) {
-		d.All(func(r endpoint.Record) bool { return visit(statusOf(&r)) })
-	})
+	return nil
 }
 
 // names returns the leaves by their tunnel addresses.
@@ -123,6 +205,7 @@ func statusOf(r *endpoint.Record) Status {
 // Known returns the endpoints in the table that have the name. A leaf goes by index; an oracle does so for a MAC address with
 // its domain, and goes through its table for other names.
 func (n *Node) Known(ctx context.Context, name Name) (out []Status, err error) {
+	defer func() { n.markAll(out) }()
 	l, o, err := n.roles()
 	switch {
 	case err != nil:
@@ -131,23 +214,20 @@ func (n *Node) Known(ctx context.Context, name Name) (out []Status, err error) {
 		err = l.calls.Do(ctx, func() { out = l.known(name) })
 		return out, err
 	}
-	err = o.server.Do(ctx, func(d *coop.Oracle) {
-		if name.BD != 0 && name.MAC != (endpoint.MAC{}) {
-			if r, there := d.Get(name.Key); there && r.Status != endpoint.Tombstone {
-				if s := statusOf(&r); name.fits(&s.View) {
-					out = append(out, s)
-				}
-			}
-			return
+	take := func(s Status) bool {
+		if s.Status != endpoint.Tombstone && name.fits(&s.View) {
+			out = append(out, s)
 		}
-		d.All(func(r endpoint.Record) bool {
-			if r.Status != endpoint.Tombstone && (name.MAC == (endpoint.MAC{}) || name.MAC == r.MAC) && (!name.IP.IsValid() || r.HasIP(name.IP)) {
-				if s := statusOf(&r); name.fits(&s.View) {
-					out = append(out, s)
-				}
-			}
-			return true
-		})
+		return true
+	}
+	if name.BD == 0 || name.MAC == (endpoint.MAC{}) {
+		err = eachRecord(ctx, o, statusOf, take)
+		return out, err
+	}
+	err = o.server.Do(ctx, func(d *coop.Oracle) {
+		if r, there := d.Get(name.Key); there {
+			take(statusOf(&r))
+		}
 	})
 	return out, err
 }
@@ -173,6 +253,7 @@ func (l *leaf) known(name Name) (out []Status) {
 
 // Ask returns what the oracles know of a name in the domains of this leaf, which is empty if they know nothing.
 func (n *Node) Ask(ctx context.Context, name Name) (out []Status, err error) {
+	defer func() { n.markAll(out) }()
 	l, _, err := n.roles()
 	if err != nil {
 		return nil, err
@@ -236,11 +317,23 @@ func (l *leaf) queries(name Name) map[coop.Query]bool {
 	return out
 }
 
-// Changes returns the changes that are kept, the oldest first.
-func (n *Node) Changes() []endpoint.Change { return n.history.all() }
+var errNoHistory = errors.New("this node is no leaf, and oracles keep no history: ask a leaf, as breeze endpoint where says which")
+
+// Changes returns the changes that are kept, the oldest first. A node that is no leaf has none, which is an error.
+func (n *Node) Changes() ([]endpoint.Change, error) {
+	if !n.cfg.Leaf {
+		return nil, errNoHistory
+	}
+	return n.history.all(), nil
+}
 
 // SubscribeChanges returns what Changes does, and all changes after these.
-func (n *Node) SubscribeChanges() ([]endpoint.Change, *Changes, error) { return n.history.subscribe() }
+func (n *Node) SubscribeChanges() ([]endpoint.Change, *Changes, error) {
+	if !n.cfg.Leaf {
+		return nil, nil, errNoHistory
+	}
+	return n.history.subscribe()
+}
 
 // Faults returns the faults that stand at this leaf.
 func (n *Node) Faults(ctx context.Context) (out []endpoint.Fault, err error) {
@@ -263,18 +356,22 @@ func (n *Node) Domains(ctx context.Context) (out []endpoint.DomainView, err erro
 		return out, err
 	}
 	all := map[endpoint.BD]*endpoint.DomainView{}
-	err = o.server.Do(ctx, func(d *coop.Oracle) {
-		d.All(func(r endpoint.Record) bool {
-			if r.Status != endpoint.Tombstone {
-				v := all[r.BD]
-				if v == nil {
-					v = &endpoint.DomainView{Domain: endpoint.Domain{BD: r.BD, VRF: r.VRF}}
-					all[r.BD] = v
-				}
-				v.Endpoints++
+	standing := func(r *endpoint.Record) endpoint.Domain {
+		if r.Status == endpoint.Tombstone {
+			return endpoint.Domain{}
+		}
+		return endpoint.Domain{BD: r.BD, VRF: r.VRF}
+	}
+	err = eachRecord(ctx, o, standing, func(d endpoint.Domain) bool {
+		if d.BD != 0 {
+			v := all[d.BD]
+			if v == nil {
+				v = &endpoint.DomainView{Domain: d}
+				all[d.BD] = v
 			}
-			return true
-		})
+			v.Endpoints++
+		}
+		return true
 	})
 	for _, v := range all {
 		out = append(out, *v)
@@ -283,7 +380,8 @@ func (n *Node) Domains(ctx context.Context) (out []endpoint.DomainView, err erro
 	return out, err
 }
 
-// Oracles returns the oracles that the link-state database has, by name, with this leaf's sessions.
+// Oracles returns the oracles that the link-state database has, by name, with this leaf's sessions, or those that this oracle has
+// opened to the others.
 func (n *Node) Oracles(ctx context.Context) (out []Oracle, err error) {
 	l, o, err := n.roles()
 	if err != nil {
@@ -302,7 +400,14 @@ func (n *Node) Oracles(ctx context.Context) (out []Oracle, err error) {
 	}
 	records := 0
 	if o != nil {
-		if err = o.server.Do(ctx, func(d *coop.Oracle) { _, records = d.Digest() }); err != nil {
+		if err = o.server.Do(ctx, func(d *coop.Oracle) {
+			_, records = d.Digest()
+			if l == nil {
+				for _, s := range d.Peers() {
+					links[s.Oracle] = s
+				}
+			}
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -349,15 +454,15 @@ func (n *Node) ClearEndpoint(ctx context.Context, key endpoint.Key) error {
 
 // EnablePort brings a port back that loop protection has shut. A port that this node does not have is an error.
 func (n *Node) EnablePort(ctx context.Context, port string) error {
-	if _, err := net.InterfaceByName(port); err != nil {
-		return fmt.Errorf("port %q: %w", port, err)
-	}
 	l, _, err := n.roles()
 	switch {
 	case err != nil:
 		return err
 	case l == nil:
 		return errNotLeaf
+	}
+	if _, err := net.InterfaceByName(port); err != nil {
+		return fmt.Errorf("this node has no interface %q", port)
 	}
 	return l.calls.Do(ctx, func() {
 		if !slices.Contains(l.core.DisabledPorts(), port) { // an earlier run has shut it

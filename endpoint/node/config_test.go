@@ -56,12 +56,11 @@ func TestRangesAgree(t *testing.T) {
 	}
 }
 
-// TestDefaults: without a word of the operator's the core is as its own package says, but for the age of remote endpoints: a
-// leaf that is told of every change needs none.
+// TestDefaults (requirements C20 to C25, C34, C35, C37, C43 to C46): without a word of the operator's the core is as its own
+// package says.
 func TestDefaults(t *testing.T) {
 	got, err := coreConfig(&parsed(t, `{}`).Endpoint)
 	want := endpoint.Default()
-	want.Retention.RemoteAge = 0
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n%+v\nwant\n%+v", err, got, want)
 	}
@@ -86,7 +85,7 @@ func TestCoreConfig(t *testing.T) {
 				IPAgeing: true, Retention: &endpoint.Retention{RemoteAge: 120 * s, BounceAge: 150 * s, Hold: 5 * s}},
 			{BD: 8, IPLearning: endpoint.IPLearningARP},
 		},
-		Retention: endpoint.Retention{LocalAge: 1200 * s, BounceAge: 630 * s, Hold: 300 * s, MoveFrequency: 256},
+		Retention: endpoint.Retention{LocalAge: 1200 * s, RemoteAge: 300 * s, BounceAge: 630 * s, Hold: 300 * s, MoveFrequency: 256},
 		Rogue: endpoint.Rogue{Enabled: true, Interval: 30 * s, Factor: 2, Hold: 3600 * s, Exceptions: []endpoint.Key{{BD: 7, MAC: endpoint.MAC{2, 0, 0, 0, 0, 1}}},
 			ExceptionInterval: 31 * s, ExceptionFactor: 10, ExceptionHold: 32 * s},
 		Loop:     endpoint.LoopProtection{Interval: 33 * s, Factor: 1, LearnDisable: true, Recovery: true, RecoveryAfter: 34 * s},

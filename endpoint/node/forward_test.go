@@ -29,7 +29,7 @@ func TestForwardTarget(t *testing.T) {
 	}
 }
 
-// TestForwards: whatever of an oracle's stream gets lost, a proxy that is compared after each gap has what the directory has.
+// TestForwards (requirement C6): whatever of an oracle's stream gets lost, a proxy that is compared after each gap has what the directory has.
 func TestForwards(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		num := func(what string, n int) int { return rapid.IntRange(0, n-1).Draw(t, what) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,7 @@ type leaf struct {
 	retry    map[endpoint.Key]bool // what the kernel has refused
 	askers   map[coop.Query][]chan<- *coop.Answer
 	todo     []endpoint.Action
+	lookups  []coop.Query
 	lastTold time.Time // of failures
 }
 
@@ -82,12 +84,11 @@ func (n *Node) runLeaf(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	k, err := linux.New(linux.Options{Domains: kernelDomains(n.cfg), Events: l.events, Bounce: n.cfg.TEPs, Port: uint16(n.cfg.VXLANPort), Log: log, Counters: n.Counters})
+	l.kernel, err = n.openKernel(linux.Options{Domains: kernelDomains(n.cfg), Events: l.events, Bounce: n.cfg.TEPs, Port: uint16(n.cfg.VXLANPort), Log: log, Counters: n.Counters})
 	if err != nil {
 		return err
 	}
-	l.kernel = k
-	defer k.Close()
+	defer l.kernel.Close()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -124,12 +125,30 @@ func (l *leaf) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.adopted, l.todo = adopt(found)
+	l.adopted = &adoption{}
+	found = slices.DeleteFunc(found, l.pinned)
+	var todo []endpoint.Action
+	l.adopted, todo = adopt(found)
+	l.todo = append(l.todo, todo...)
 	l.takeEvents()
 	if err := l.apply(ctx); err != nil {
 		return err
 	}
 	return l.client.Complete(ctx)
+}
+
+// pinned reports whether what was found is an endpoint behind another leaf that stays pinned.
+func (l *leaf) pinned(f endpoint.Action) bool {
+	if f.Kind != endpoint.FreezeMAC {
+		return false
+	}
+	r := &endpoint.Record{Key: f.Key, TEP: f.TEP}
+	for _, a := range f.IPs {
+		r.IPs = append(r.IPs, endpoint.IP{Addr: a})
+	}
+	l.handle(endpoint.Event{Kind: endpoint.Pinned, Key: f.Key, TEP: f.TEP, For: f.For, Record: r})
+	_, there := l.core.Lookup(f.Key)
+	return there
 }
 
 // loop works until ctx ends or the kernel cannot be told any more.
@@ -174,6 +193,9 @@ func (l *leaf) loop(ctx context.Context) error {
 		if err := l.apply(ctx); err != nil {
 			return err
 		}
+		if err := l.ask(ctx); err != nil {
+			return err
+		}
 		timer.Stop()
 		if next, any := l.core.NextDeadline(); any {
 			timer.Reset(max(0, time.Until(next)))
@@ -189,15 +211,25 @@ func (l *leaf) takeEvents() {
 	}
 }
 
-// handle has the core decide about an event, and does what is no business of the kernel.
+// handle has the core decide about an event.
 func (l *leaf) handle(e endpoint.Event) {
-	actions := l.core.Handle(time.Now(), e)
+	if e.Kind == endpoint.FromDirectory && e.Record != nil && e.Record.Publisher == l.member.Node { // what an earlier run has said
+		l.carryOut(l.core.Recall(time.Now(), e.Record))
+		return
+	}
+	l.carryOut(l.core.Handle(time.Now(), e))
+}
+
+// carryOut does what is no business of the kernel, and has the rest wait for it.
+func (l *leaf) carryOut(actions []endpoint.Action) {
 	l.todo = append(l.todo, l.adopted.heed(actions)...)
 	for i := range actions {
 		a := &actions[i]
 		switch a.Kind {
 		case endpoint.Publish, endpoint.Withdraw:
 			l.client.Publish(a.Record, a.Cause)
+		case endpoint.Lookup:
+			l.lookups = append(l.lookups, coop.Query{Key: endpoint.Key{BD: a.BD}, VRF: a.VRF, IP: a.IP})
 		case endpoint.Notify:
 			l.n.history.add(*a.Change)
 		case endpoint.FaultRaised:
@@ -240,6 +272,17 @@ func (l *leaf) apply(ctx context.Context) error {
 	return nil
 }
 
+// ask asks the directory what the core wants to know. A record that it finds comes as news.
+func (l *leaf) ask(ctx context.Context) error {
+	for _, q := range l.lookups {
+		if err := l.client.Lookup(ctx, q); err != nil {
+			return err
+		}
+	}
+	l.lookups = l.lookups[:0]
+	return nil
+}
+
 // learn takes news of the members.
 func (l *leaf) learn(ctx context.Context, f *facts) error {
 	d := differ(l.told, f, func(m *coop.Member) bool { return dials(m, l.strict) })
@@ -257,6 +300,7 @@ func (l *leaf) learn(ctx context.Context, f *facts) error {
 			l.n.Log.Warn("no session with an oracle", zap.String("oracle", d.set[i].Node), zap.Error(err))
 		}
 	}
+	l.core.SetDrained(f.drainedTEPs())
 	if l.member.Drained != f.drained {
 		l.member.Drained = f.drained
 		l.n.tell(l.member)

@@ -13,6 +13,7 @@ import (
 
 	"openr/config"
 	"openr/endpoint/coop"
+	"openr/endpoint/linux"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
@@ -41,9 +42,12 @@ type Node struct {
 	calls *queue.Calls
 	own   *queue.Queue[map[coop.Role]coop.Member] // from the roles: what to tell others
 
+	openKernel func(linux.Options) (kernel, error)
+
 	roster  *roster
 	reach   *reach
 	history *history
+	left    chan struct{} // closed when the link-state database has this node no more; nil: nobody wants that
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
@@ -67,7 +71,8 @@ func New(o Options) *Node {
 			}
 			return waiting
 		}),
-		roster: newRoster(o.Config.NodeName, area(o.Config)), reach: newReach(),
+		openKernel: func(o linux.Options) (kernel, error) { return linux.New(o) },
+		roster:     newRoster(o.Config.NodeName, area(o.Config)), reach: newReach(),
 		history: &history{counters: o.Counters, readers: map[*Changes]bool{}},
 		facts:   &facts{}, readers: map[string]*queue.Queue[*facts]{}, failed: map[string]error{},
 	}
@@ -132,6 +137,7 @@ func (n *Node) publication(p msg.Publication) {
 	if changed {
 		n.inform(true)
 	}
+	n.checkLeft()
 }
 
 // inform tells the roles what is new.
@@ -162,8 +168,62 @@ func (n *Node) listen(role string) *queue.Queue[*facts] {
 	return q
 }
 
+// Leave takes this node out of the directory for good: it is neither leaf nor oracle any more in the link-state database, upon
+// which the others soon give up what it has published. It returns when this node's copy of the database says so, or ctx's error. Run
+// goes on, and what stands in the kernel stays.
+func (n *Node) Leave(ctx context.Context) error {
+	var left chan struct{}
+	if err := n.calls.Do(ctx, func() {
+		if n.left == nil {
+			n.left = make(chan struct{})
+			n.anycast(false)
+			requests := msg.KeyRequests{}
+			for _, key := range n.ownKeys() {
+				requests[msg.AreaKey{Area: n.area, Key: key}] = msg.KeyRequest{Op: msg.KeyClear, Data: []byte{}}
+			}
+			if n.KeyRequests != nil {
+				n.KeyRequests.Push(requests)
+			}
+			n.checkLeft()
+		}
+		left = n.left
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-left:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) ownKeys() []string {
+	return []string{coop.MemberKey(coop.RoleLeaf, n.Config.NodeName), coop.MemberKey(coop.RoleOracle, n.Config.NodeName)}
+}
+
+// checkLeft notes whether this node is no member any more, after Leave.
+func (n *Node) checkLeft() {
+	if n.left == nil {
+		return
+	}
+	for _, key := range n.ownKeys() {
+		if _, there := n.roster.members[key]; there {
+			return
+		}
+	}
+	select {
+	case <-n.left:
+	default:
+		close(n.left)
+	}
+}
+
 // announce has kvstore originate what this node says of itself.
 func (n *Node) announce(own map[coop.Role]coop.Member) {
+	if n.left != nil {
+		return
+	}
 	requests := msg.KeyRequests{}
 	for role, m := range own {
 		data, err := m.Value()

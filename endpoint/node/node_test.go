@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"openr/endpoint"
 	"openr/endpoint/coop"
 	"openr/lsdb"
@@ -20,8 +18,6 @@ import (
 	"openr/queue"
 	"openr/thrift/gen/network"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSupervise: a role that fails or panics is started again after pauses that grow, and begin anew after it has run for long.
 func TestSupervise(t *testing.T) {

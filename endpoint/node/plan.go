@@ -26,6 +26,17 @@ func (f *facts) teps() []netip.Addr {
 	return slices.Compact(out)
 }
 
+// drainedTEPs returns the tunnel addresses of the leaves that say that they are drained.
+func (f *facts) drainedTEPs() []netip.Addr {
+	var out []netip.Addr
+	for i := range f.members {
+		if m := &f.members[i]; m.Role == coop.RoleLeaf && m.Drained {
+			out = append(out, m.TEPs...)
+		}
+	}
+	return out
+}
+
 // difference is what a role that knows the facts told has to be told for it to know now.
 type difference struct {
 	set      []coop.Member

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/internal/allocs"
+	"openr/internal/rtnl"
 )
 
 // FuzzMessages reads anything as what the kernel sends: it costs no more memory than so much for each byte.
@@ -25,8 +26,8 @@ func FuzzMessages(f *testing.F) {
 			}
 			parseLink(b)
 			parseNextHop(b)
-			eachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
-				parseError(h, payload)
+			rtnl.EachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
+				rtnl.ParseError(h, payload)
 				parseRoute(payload)
 				parseNextHop(payload)
 				parseLink(payload)

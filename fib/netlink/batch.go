@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openr/internal/rtnl"
 	"openr/msg"
 )
 
@@ -20,7 +21,7 @@ type batch struct {
 	ops     []op
 	first   uint32 // sequence number of ops[0]; the others follow
 	start   int    // where the last message begins in buf
-	refused map[int]kernelError
+	refused map[int]rtnl.Error
 	answer  chan error // when the kernel has answered to all
 }
 
@@ -59,7 +60,7 @@ func (a *apply) add(o op) error {
 	if o.kind == opReplace {
 		flags = unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 	}
-	f, seq := a.fill, a.p.conn.seq+1
+	f, seq := a.fill, a.p.conn.Seq+1
 	f.start = len(f.buf)
 	if !o.step.set.group.plain {
 		f.buf = appendRouteOn(f.buf, flags, seq, a.p.slot, o.prefix, o.step.set.group.id)
@@ -75,7 +76,7 @@ func (a *apply) add(o op) error {
 }
 
 func (a *apply) addDelete(o op, metric uint32) error {
-	f, seq := a.fill, a.p.conn.seq+1
+	f, seq := a.fill, a.p.conn.Seq+1
 	f.start = len(f.buf)
 	s := a.p.slot
 	s.metric = metric
@@ -88,7 +89,7 @@ func (a *apply) added(o op, seq uint32) error {
 	if len(f.ops) == 0 {
 		f.first = seq
 	}
-	a.p.conn.seq = seq
+	a.p.conn.Seq = seq
 	f.ops = append(f.ops, o)
 	if len(f.ops) < batchMessages && len(f.buf) < batchBytes {
 		return nil
@@ -106,13 +107,13 @@ func (a *apply) send() error {
 	}
 	a.p.follow()
 	f := a.fill
-	requestAck(f.buf[f.start:])
+	rtnl.RequestAck(f.buf[f.start:])
 	a.p.counters.Sum(counterMessages, int64(len(f.ops)))
 	conn := a.p.conn
 	go func() {
-		f.answer <- conn.exchange(f.buf, f.first, len(f.ops), func(i int, why kernelError) {
+		f.answer <- conn.Exchange(f.buf, f.first, len(f.ops), func(i int, why rtnl.Error) {
 			if f.refused == nil {
-				f.refused = map[int]kernelError{}
+				f.refused = map[int]rtnl.Error{}
 			}
 			f.refused[i] = why
 		})
@@ -173,7 +174,7 @@ func (a *apply) answerGood(o *op) {
 }
 
 // answerBad notes what the kernel has refused.
-func (a *apply) answerBad(o *op, why kernelError) {
+func (a *apply) answerBad(o *op, why rtnl.Error) {
 	switch {
 	case o.kind == opDelete && errors.Is(why, unix.ESRCH):
 		a.answerGood(o) // not there: as it should be

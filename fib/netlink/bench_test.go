@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openr/internal/rtnl"
 	"openr/msg"
 )
 
@@ -211,7 +212,7 @@ func BenchmarkMove(b *testing.B) {
 					members := [2][]share{{{other.id, 1}}, shares(g.members)}
 					conn, err := dial()
 					must(b, err)
-					defer func() { must(b, conn.close()) }()
+					defer func() { must(b, conn.Close()) }()
 					look := &lookout{conn: conn, to: []netip.Addr{l.prefixes[count-1].Addr().Next(), l.prefixes[0].Addr().Next()}}
 					indexes := [2]uint32{uint32(w.link("eth1").Attrs().Index), uint32(w.link("eth0").Attrs().Index)}
 					var message, seen, whole best
@@ -220,7 +221,7 @@ func BenchmarkMove(b *testing.B) {
 						go func() {
 							must(b, w.p.transact(context.Background(), 1, func(buf []byte, seq uint32, _ int) []byte {
 								return appendNewGroup(buf, unix.NLM_F_REPLACE, seq, testProtocol, g.id, members[n%2], 0)
-							}, func(_ int, refused *kernelError) error {
+							}, func(_ int, refused *rtnl.Error) error {
 								if refused != nil {
 									return *refused
 								}

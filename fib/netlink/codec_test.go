@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"openr/internal/rtnl"
 )
 
 var testSlot = slot{table: mainTable, protocol: testProtocol, metric: testMetric}
@@ -23,7 +25,7 @@ func TestParseReadsWhatAppendWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		eachMessage(b[8:], func(h unix.NlMsghdr, payload []byte) bool {
+		rtnl.EachMessage(b[8:], func(h unix.NlMsghdr, payload []byte) bool {
 			n++
 			if int(h.Len) != len(b)-8 || h.Type != unix.RTM_NEWROUTE || h.Seq != 7 || h.Flags != unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE {
 				t.Fatalf("header %+v", h)
@@ -78,7 +80,7 @@ func TestDumpRequest(t *testing.T) {
 func TestParseLinkIgnoresBridgePorts(t *testing.T) {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	b[4], b[8] = 5, unix.IFF_UP|unix.IFF_RUNNING
-	b = appendAttr(b, unix.IFLA_IFNAME, []byte("swp1\x00"))
+	b = rtnl.AppendAttr(b, unix.IFLA_IFNAME, []byte("swp1\x00"))
 	if l, ok := parseLink(b); !ok || l != (kernelLink{5, "swp1", true, true}) {
 		t.Errorf("parseLink = %+v, %v", l, ok)
 	}
@@ -95,7 +97,7 @@ func FuzzParseRoute(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			f.Add(b[headerLen:])
+			f.Add(b[rtnl.HeaderLen:])
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -109,13 +111,13 @@ func FuzzParseRoute(f *testing.F) {
 			}
 		}
 		parseLink(b)
-		eachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
-			parseError(h, payload)
+		rtnl.EachMessage(b, func(h unix.NlMsghdr, payload []byte) bool {
+			rtnl.ParseError(h, payload)
 			return true
 		})
 		for _, typ := range []uint16{unix.NLMSG_ERROR, unix.NLMSG_DONE} {
 			for _, flags := range []uint16{0, unix.NLM_F_ACK_TLVS, unix.NLM_F_ACK_TLVS | unix.NLM_F_CAPPED} {
-				parseError(unix.NlMsghdr{Type: typ, Flags: flags}, b)
+				rtnl.ParseError(unix.NlMsghdr{Type: typ, Flags: flags}, b)
 			}
 		}
 	})
@@ -131,12 +133,12 @@ func TestNextHopMessages(t *testing.T) {
 		"gateway":   {appendNewWay(nil, 1, 99, 5, w), kernelNextHop{id: 5, protocol: 99, way: w}},
 		"link":      {appendNewWay(nil, 1, 99, 5, way{index: 7, family: unix.AF_INET}), kernelNextHop{id: 5, protocol: 99, way: way{index: 7, family: unix.AF_INET}}},
 		"blackhole": {appendNewWay(nil, 1, 99, 6, way{family: unix.AF_INET6, blackhole: true}), kernelNextHop{id: 6, protocol: 99, way: way{family: unix.AF_INET6, blackhole: true}}},
-		"group": {appendUint32(appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight),
+		"group": {rtnl.AppendUint32(appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight),
 			kernelNextHop{id: 8, protocol: 99, group: []share{{5, 1}, {6, 65535}}}},
 		"group of an older kernel": {appendNewGroup(nil, unix.NLM_F_REPLACE, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0),
 			kernelNextHop{id: 8, protocol: 99, group: []share{{5, 1}, {6, 255}}}},
 	} {
-		got, ok := parseNextHop(c.b[headerLen:])
+		got, ok := parseNextHop(c.b[rtnl.HeaderLen:])
 		if !ok || got.id != c.want.id || got.protocol != c.want.protocol || got.way != c.want.way || got.other || !slices.Equal(got.group, c.want.group) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, ok, c.want)
 		}
@@ -151,9 +153,9 @@ func TestNextHopMessages(t *testing.T) {
 
 func FuzzParseNextHop(f *testing.F) {
 	w := way{addr: netip.MustParseAddr("fe80::1"), index: 7, family: unix.AF_INET6}
-	f.Add(appendNewWay(nil, 1, 99, 5, w)[headerLen:])
-	f.Add(appendNewWay(nil, 1, 99, 5, way{family: unix.AF_INET6, blackhole: true})[headerLen:])
-	f.Add(appendUint32(appendNewGroup(nil, 0, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight)[headerLen:])
+	f.Add(appendNewWay(nil, 1, 99, 5, w)[rtnl.HeaderLen:])
+	f.Add(appendNewWay(nil, 1, 99, 5, way{family: unix.AF_INET6, blackhole: true})[rtnl.HeaderLen:])
+	f.Add(rtnl.AppendUint32(appendNewGroup(nil, 0, 1, 99, 8, []share{{5, 1}, {6, 65535}}, 0), nhaOpFlags, opFlagWideWeight)[rtnl.HeaderLen:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, ok := parseNextHop(b)
 		if ok && n.id == 0 {
@@ -183,7 +185,7 @@ func TestFilter(t *testing.T) {
 	}
 	route := func(protocol byte) []byte { return []byte{unix.AF_INET6, 64, 0, 0, 254, protocol} }
 	object := func(id uint32) []byte {
-		return appendUint32([]byte{unix.AF_INET6, 0, 99, 0, 0, 0, 0, 0}, unix.NHA_ID, id)
+		return rtnl.AppendUint32([]byte{unix.AF_INET6, 0, 99, 0, 0, 0, 0, 0}, unix.NHA_ID, id)
 	}
 	for name, c := range map[string]struct {
 		m    []byte

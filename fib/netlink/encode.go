@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // slot is where in the kernel this agent keeps its routes.
@@ -32,46 +34,11 @@ func family(a netip.Addr) uint8 {
 	return unix.AF_INET6
 }
 
-// begin appends the headers of a message about a route; end completes it.
+// begin appends the headers of a message about a route; rtnl.End completes it.
 func begin(b []byte, typ, flags uint16, seq uint32, rt unix.RtMsg) []byte {
-	b = binary.NativeEndian.AppendUint32(b, 0) // length, see end
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = binary.NativeEndian.AppendUint16(b, flags|unix.NLM_F_REQUEST)
-	b = binary.NativeEndian.AppendUint32(b, seq)
-	b = binary.NativeEndian.AppendUint32(b, 0)
+	b = rtnl.Begin(b, typ, flags, seq)
 	b = append(b, rt.Family, rt.Dst_len, rt.Src_len, rt.Tos, rt.Table, rt.Protocol, rt.Scope, rt.Type)
 	return binary.NativeEndian.AppendUint32(b, rt.Flags)
-}
-
-// requestAck asks for an answer to the message at the start of b even if it succeeds.
-func requestAck(b []byte) {
-	binary.NativeEndian.PutUint16(b[6:], binary.NativeEndian.Uint16(b[6:])|unix.NLM_F_ACK)
-}
-
-// end writes the length of the message that begins at start.
-func end(b []byte, start int) { binary.NativeEndian.PutUint32(b[start:], uint32(len(b)-start)) }
-
-func appendAttr(b []byte, typ uint16, value []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = append(b, value...)
-	return append(b, 0, 0, 0)[:align(len(b))]
-}
-
-func appendUint32(b []byte, typ uint16, v uint32) []byte {
-	b = binary.NativeEndian.AppendUint16(b, 8)
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	return binary.NativeEndian.AppendUint32(b, v)
-}
-
-// appendAddr appends an attribute that holds an address, after head.
-func appendAddr(b []byte, typ uint16, a netip.Addr) []byte {
-	if a.Is4() {
-		v := a.As4()
-		return appendAttr(b, typ, v[:])
-	}
-	v := a.As16()
-	return appendAttr(b, typ, v[:])
 }
 
 // appendNewRoute appends the message that brings in a route with the given next hops, none for a blackhole. flags say
@@ -90,7 +57,7 @@ func appendNewRoute(b []byte, flags uint16, seq uint32, s slot, prefix netip.Pre
 	if err != nil {
 		return b[:start], err
 	}
-	end(b, start)
+	rtnl.End(b, start)
 	return b, nil
 }
 
@@ -101,8 +68,8 @@ func appendRouteOn(b []byte, flags uint16, seq uint32, s slot, prefix netip.Pref
 	rt.Type = unix.RTN_UNICAST // on a blackhole object too
 	b = begin(b, unix.RTM_NEWROUTE, flags, seq, rt)
 	b = s.appendKey(b, prefix)
-	b = appendUint32(b, rtaNextHopID, id)
-	end(b, start)
+	b = rtnl.AppendUint32(b, rtaNextHopID, id)
+	rtnl.End(b, start)
 	return b
 }
 
@@ -121,7 +88,7 @@ func appendDelRoute(b []byte, seq uint32, s slot, prefix netip.Prefix) []byte {
 	rt.Type, rt.Scope = unix.RTN_UNSPEC, unix.RT_SCOPE_NOWHERE // any
 	b = begin(b, unix.RTM_DELROUTE, 0, seq, rt)
 	b = s.appendKey(b, prefix)
-	end(b, start)
+	rtnl.End(b, start)
 	return b
 }
 
@@ -135,20 +102,20 @@ func (s slot) header(prefix netip.Prefix) unix.RtMsg {
 
 // appendKey appends what a route is known by, apart from its protocol.
 func (s slot) appendKey(b []byte, prefix netip.Prefix) []byte {
-	b = appendAddr(b, unix.RTA_DST, prefix.Addr())
-	b = appendUint32(b, unix.RTA_TABLE, s.table)
-	return appendUint32(b, unix.RTA_PRIORITY, s.metric)
+	b = rtnl.AppendAddr(b, unix.RTA_DST, prefix.Addr())
+	b = rtnl.AppendUint32(b, unix.RTA_TABLE, s.table)
+	return rtnl.AppendUint32(b, unix.RTA_PRIORITY, s.metric)
 }
 
 // appendHops appends where packets to prefix go.
 func appendHops(b []byte, prefix netip.Prefix, hops []hop) ([]byte, error) {
 	for _, h := range hops {
 		if h.addr.Is4() && prefix.Addr().Is6() {
-			return b, kernelError{unix.EAFNOSUPPORT, "an IPv6 route cannot have the IPv4 next hop " + h.addr.String()}
+			return b, rtnl.Error{Errno: unix.EAFNOSUPPORT, Text: "an IPv6 route cannot have the IPv4 next hop " + h.addr.String()}
 		}
 	}
 	if len(hops) == 1 {
-		b = appendUint32(b, unix.RTA_OIF, hops[0].index)
+		b = rtnl.AppendUint32(b, unix.RTA_OIF, hops[0].index)
 		return appendGateway(b, prefix, hops[0].addr), nil
 	}
 	if len(hops) == 0 {
@@ -164,7 +131,7 @@ func appendHops(b []byte, prefix netip.Prefix, hops []hop) ([]byte, error) {
 		binary.NativeEndian.PutUint16(b[one:], uint16(len(b)-one))
 	}
 	if len(b)-start > maxAttr {
-		return b, kernelError{unix.E2BIG, fmt.Sprintf("%d next hops do not fit into a message", len(hops))}
+		return b, rtnl.Error{Errno: unix.E2BIG, Text: fmt.Sprintf("%d next hops do not fit into a message", len(hops))}
 	}
 	binary.NativeEndian.PutUint16(b[start:], uint16(len(b)-start))
 	binary.NativeEndian.PutUint16(b[start+2:], unix.RTA_MULTIPATH)
@@ -178,13 +145,13 @@ func appendGateway(b []byte, prefix netip.Prefix, a netip.Addr) []byte {
 		return b
 	}
 	if prefix.Addr().Is4() == a.Is4() {
-		return appendAddr(b, unix.RTA_GATEWAY, a)
+		return rtnl.AppendAddr(b, unix.RTA_GATEWAY, a)
 	}
 	var via [18]byte
 	binary.NativeEndian.PutUint16(via[:], unix.AF_INET6)
 	v := a.As16()
 	copy(via[2:], v[:])
-	return appendAttr(b, unix.RTA_VIA, via[:])
+	return rtnl.AppendAttr(b, unix.RTA_VIA, via[:])
 }
 
 // dumpRoutes returns the request for all routes of a family in one table or (0) all, of one protocol or (0) of all.
@@ -195,18 +162,18 @@ func dumpRoutes(seq uint32, fam uint8, table uint32, protocol uint8) []byte {
 	}
 	b := begin(nil, unix.RTM_GETROUTE, unix.NLM_F_DUMP, seq, rt)
 	if table != 0 {
-		b = appendUint32(b, unix.RTA_TABLE, table)
+		b = rtnl.AppendUint32(b, unix.RTA_TABLE, table)
 	}
-	end(b, 0)
+	rtnl.End(b, 0)
 	return b
 }
 
 // dumpLinks returns the request for all interfaces.
 func dumpLinks(seq uint32) []byte {
-	b := make([]byte, headerLen+unix.SizeofIfInfomsg)
+	b := make([]byte, rtnl.HeaderLen+unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
 	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	binary.NativeEndian.PutUint32(b[8:], seq)
-	end(b, 0)
+	rtnl.End(b, 0)
 	return b
 }

@@ -1,34 +1,15 @@
 package netlink
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"openr/internal/rtnl"
 	"openr/msg"
 )
-
-// kernelError is an error answer.
-type kernelError struct {
-	errno unix.Errno
-	text  string // the kernel's own explanation (NLMSGERR_ATTR_MSG); may be empty
-}
-
-func (e kernelError) Error() string {
-	s := fmt.Sprintf("%v (%s)", e.errno.Error(), unix.ErrnoName(e.errno))
-	if e.text != "" {
-		s += ": " + strings.TrimSuffix(e.text, ".")
-	}
-	if e.errno == unix.EPERM {
-		s += ": CAP_NET_ADMIN is needed"
-	}
-	return s
-}
-
-func (e kernelError) Unwrap() error { return e.errno }
 
 // RouteError says why a route could not be brought in or taken out. It unwraps to the kernel's errno.
 type RouteError struct {
@@ -103,48 +84,10 @@ func protocolName(p int) string {
 	return fmt.Sprint(p)
 }
 
-// parseError reads the payload of NLMSG_ERROR, or of an NLMSG_DONE that ends a dump; 0 means no error.
-func parseError(h unix.NlMsghdr, payload []byte) (unix.Errno, string) {
-	if len(payload) < 4 {
-		return 0, ""
-	}
-	code := int32(binary.NativeEndian.Uint32(payload))
-	if code >= 0 {
-		return 0, ""
-	}
-	errno := unix.Errno(-code)
-	if h.Flags&unix.NLM_F_ACK_TLVS == 0 {
-		return errno, ""
-	}
-	attrs := payload[4:]
-	if h.Type == unix.NLMSG_ERROR {
-		// The header of the refused message follows and, unless it was capped, the whole message.
-		if len(attrs) < headerLen {
-			return errno, ""
-		}
-		skip := headerLen
-		if h.Flags&unix.NLM_F_CAPPED == 0 {
-			length := binary.NativeEndian.Uint32(attrs)
-			if length < headerLen || uint64(length) > uint64(len(attrs)) {
-				return errno, ""
-			}
-			skip = min(align(int(length)), len(attrs))
-		}
-		attrs = attrs[skip:]
-	}
-	var text string
-	eachAttr(attrs, func(typ uint16, value []byte) {
-		if typ == unix.NLMSGERR_ATTR_MSG {
-			text = strings.TrimRight(string(value), "\x00")
-		}
-	})
-	return errno, text
-}
-
 // invalidPrefix is the reason to refuse a route before the kernel sees it.
 func invalidPrefix(p netip.Prefix) error {
 	if !p.IsValid() || p != p.Masked() || p.Addr().Is4In6() {
-		return kernelError{unix.EINVAL, fmt.Sprintf("%v is not a network address", p)}
+		return rtnl.Error{Errno: unix.EINVAL, Text: fmt.Sprintf("%v is not a network address", p)}
 	}
 	return nil
 }

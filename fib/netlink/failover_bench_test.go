@@ -18,24 +18,25 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"openr/internal/rtnl"
 	"openr/msg"
 )
 
 // lookout asks the kernel over and over where packets to some destinations go.
 type lookout struct {
-	conn *conn
+	conn *rtnl.Conn
 	to   []netip.Addr
 }
 
 // index returns the interface by which packets to an address leave; 0 if there is no route.
 func (l *lookout) index(b *testing.B, to netip.Addr) (index uint32) {
-	l.conn.seq++
-	seq := l.conn.seq
+	l.conn.Seq++
+	seq := l.conn.Seq
 	m := begin(nil, unix.RTM_GETROUTE, 0, seq, unix.RtMsg{Family: family(to), Dst_len: uint8(to.BitLen())})
-	m = appendAddr(m, unix.RTA_DST, to)
-	end(m, 0)
-	must(b, l.conn.send(m))
-	must(b, l.conn.receive(func(h unix.NlMsghdr, payload []byte) bool {
+	m = rtnl.AppendAddr(m, unix.RTA_DST, to)
+	rtnl.End(m, 0)
+	must(b, l.conn.Send(m))
+	must(b, l.conn.Receive(func(h unix.NlMsghdr, payload []byte) bool {
 		if h.Seq == seq && h.Type == unix.RTM_NEWROUTE {
 			if r, ok := parseRoute(payload); ok {
 				index = r.single.index
@@ -117,7 +118,7 @@ func BenchmarkFailover(b *testing.B) {
 				}
 				conn, err := dial()
 				must(b, err)
-				defer func() { must(b, conn.close()) }()
+				defer func() { must(b, conn.Close()) }()
 				if c.link == "peer0" { // the other end is elsewhere: what the kernel does there is not to be measured
 					elsewhere := fmt.Sprintf("failover-%d", os.Getpid())
 					ip(b, "netns", "add", elsewhere)
@@ -210,16 +211,16 @@ func linkDown(w *world, link vnl.Link) error {
 	c := w.p.watch.request
 	w.p.watch.mu.Lock()
 	defer w.p.watch.mu.Unlock()
-	c.seq++
-	m := make([]byte, headerLen+unix.SizeofIfInfomsg)
+	c.Seq++
+	m := make([]byte, rtnl.HeaderLen+unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint16(m[4:], unix.RTM_SETLINK)
 	binary.NativeEndian.PutUint16(m[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	binary.NativeEndian.PutUint32(m[8:], c.seq)
-	binary.NativeEndian.PutUint32(m[headerLen+4:], uint32(link.Attrs().Index))
-	binary.NativeEndian.PutUint32(m[headerLen+12:], unix.IFF_UP) // ifi_change
-	end(m, 0)
+	binary.NativeEndian.PutUint32(m[8:], c.Seq)
+	binary.NativeEndian.PutUint32(m[rtnl.HeaderLen+4:], uint32(link.Attrs().Index))
+	binary.NativeEndian.PutUint32(m[rtnl.HeaderLen+12:], unix.IFF_UP) // ifi_change
+	rtnl.End(m, 0)
 	var err error
-	if failed := c.exchange(m, c.seq, 1, func(_ int, why kernelError) { err = why }); failed != nil {
+	if failed := c.Exchange(m, c.Seq, 1, func(_ int, why rtnl.Error) { err = why }); failed != nil {
 		return failed
 	}
 	return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // minMove is how many routes are worth a group of their own with the same aim as another: fewer are pointed there one by one.
@@ -60,7 +62,7 @@ func (a *apply) moveGroups() error {
 	}
 	return a.p.transact(a.ctx, len(moves), func(b []byte, seq uint32, i int) []byte {
 		return a.p.appendGroup(b, unix.NLM_F_REPLACE, seq, moves[i].group, moves[i].to)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		g := moves[i].group
 		if refused != nil {
 			if errors.Is(*refused, unix.ENOENT) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/fib"
+	"openr/internal/rtnl"
 	"openr/monitor"
 	"openr/msg"
 )
@@ -32,7 +33,7 @@ type world struct {
 	t        testing.TB
 	p        *Programmer
 	counters *monitor.Counters
-	events   *conn // route notifications, everybody's
+	events   *rtnl.Conn // route notifications, everybody's
 	before   [2]int64
 	leave    func() // goes back to the namespace that the test came from, and takes the new one down; done at the end anyway
 }
@@ -202,9 +203,9 @@ func (w *world) listen() {
 	w.t.Helper()
 	c, err := dial()
 	must(w.t, err)
-	w.t.Cleanup(func() { _ = c.close() })
+	w.t.Cleanup(func() { _ = c.Close() })
 	for _, g := range []int{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE} {
-		must(w.t, unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
+		must(w.t, unix.SetsockoptInt(c.FD, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
 	}
 	w.events = c
 }
@@ -212,13 +213,14 @@ func (w *world) listen() {
 func (w *world) heard() []string {
 	w.t.Helper()
 	var out []string
+	buf := make([]byte, rtnl.ReadBuffer)
 	for {
-		n, _, err := unix.Recvfrom(w.events.fd, w.events.buf, unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(w.events.FD, buf, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN {
 			return out
 		}
 		must(w.t, err)
-		eachMessage(w.events.buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
+		rtnl.EachMessage(buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
 			r, ok := parseRoute(payload)
 			if !ok || r.protocol != testProtocol {
 				return true

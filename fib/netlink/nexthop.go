@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // What linux/nexthop.h and linux/rtnetlink.h define and x/sys does not name.
@@ -63,17 +65,17 @@ func beginNextHop(b []byte, typ, flags uint16, seq uint32, family, protocol uint
 func appendNewWay(b []byte, seq uint32, protocol uint8, id uint32, w way) []byte {
 	start := len(b)
 	b = beginNextHop(b, unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, w.family, protocol)
-	b = appendUint32(b, unix.NHA_ID, id)
+	b = rtnl.AppendUint32(b, unix.NHA_ID, id)
 	switch {
 	case w.blackhole:
-		b = appendAttr(b, unix.NHA_BLACKHOLE, nil)
+		b = rtnl.AppendAttr(b, unix.NHA_BLACKHOLE, nil)
 	default:
-		b = appendUint32(b, unix.NHA_OIF, w.index)
+		b = rtnl.AppendUint32(b, unix.NHA_OIF, w.index)
 		if w.addr.IsValid() {
-			b = appendAddr(b, unix.NHA_GATEWAY, w.addr)
+			b = rtnl.AppendAddr(b, unix.NHA_GATEWAY, w.addr)
 		}
 	}
-	end(b, start)
+	rtnl.End(b, start)
 	return b
 }
 
@@ -83,7 +85,7 @@ func appendNewWay(b []byte, seq uint32, protocol uint8, id uint32, w way) []byte
 func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint32, shares []share, buckets uint16) []byte {
 	start := len(b)
 	b = beginNextHop(b, unix.RTM_NEWNEXTHOP, flags, seq, unix.AF_UNSPEC, protocol)
-	b = appendUint32(b, unix.NHA_ID, id)
+	b = rtnl.AppendUint32(b, unix.NHA_ID, id)
 	b = binary.NativeEndian.AppendUint16(b, uint16(4+unix.SizeofNexthopGrp*len(shares)))
 	b = binary.NativeEndian.AppendUint16(b, unix.NHA_GROUP)
 	for _, s := range shares { // struct nexthop_grp: id, weight less one, its high byte, reserved
@@ -91,17 +93,17 @@ func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint3
 		b = append(b, uint8(s.weight-1), uint8((s.weight-1)>>8), 0, 0)
 	}
 	if buckets > 0 {
-		b = appendAttr(b, unix.NHA_GROUP_TYPE, binary.NativeEndian.AppendUint16(nil, groupTypeRes))
+		b = rtnl.AppendAttr(b, unix.NHA_GROUP_TYPE, binary.NativeEndian.AppendUint16(nil, groupTypeRes))
 		if flags&unix.NLM_F_CREATE != 0 { // the number of buckets cannot be changed
 			nest := len(b)
 			b = append(b, 0, 0, 0, 0)
 			binary.NativeEndian.PutUint16(b[nest+2:], nhaResGroup|unix.NLA_F_NESTED)
-			b = appendAttr(b, resBuckets, binary.NativeEndian.AppendUint16(nil, buckets))
-			b = appendUint32(b, resIdleTimer, 0) // flows move at once when members change
+			b = rtnl.AppendAttr(b, resBuckets, binary.NativeEndian.AppendUint16(nil, buckets))
+			b = rtnl.AppendUint32(b, resIdleTimer, 0) // flows move at once when members change
 			binary.NativeEndian.PutUint16(b[nest:], uint16(len(b)-nest))
 		}
 	}
-	end(b, start)
+	rtnl.End(b, start)
 	return b
 }
 
@@ -109,15 +111,15 @@ func appendNewGroup(b []byte, flags uint16, seq uint32, protocol uint8, id uint3
 func appendDelNextHop(b []byte, seq, id uint32) []byte {
 	start := len(b)
 	b = beginNextHop(b, unix.RTM_DELNEXTHOP, 0, seq, unix.AF_UNSPEC, 0)
-	b = appendUint32(b, unix.NHA_ID, id)
-	end(b, start)
+	b = rtnl.AppendUint32(b, unix.NHA_ID, id)
+	rtnl.End(b, start)
 	return b
 }
 
 // dumpNextHops returns the request for all nexthop objects; the kernel cannot pick those of one protocol.
 func dumpNextHops(seq uint32) []byte {
 	b := beginNextHop(nil, unix.RTM_GETNEXTHOP, unix.NLM_F_DUMP, seq, unix.AF_UNSPEC, 0)
-	end(b, 0)
+	rtnl.End(b, 0)
 	return b
 }
 
@@ -139,12 +141,12 @@ func parseNextHop(b []byte) (n kernelNextHop, ok bool) {
 	n.way.family, n.protocol = b[0], b[2]
 	var flags uint32
 	ok = true
-	eachAttr(b[unix.SizeofNhmsg:], func(typ uint16, v []byte) {
+	rtnl.EachAttr(b[unix.SizeofNhmsg:], func(typ uint16, v []byte) {
 		switch typ {
 		case unix.NHA_ID:
-			n.id = parseUint32(v)
+			n.id = rtnl.Uint32(v)
 		case unix.NHA_OIF:
-			n.way.index = parseUint32(v)
+			n.way.index = rtnl.Uint32(v)
 		case unix.NHA_GATEWAY:
 			a, good := netip.AddrFromSlice(v)
 			ok = ok && good
@@ -154,7 +156,7 @@ func parseNextHop(b []byte) (n kernelNextHop, ok bool) {
 		case unix.NHA_GROUP:
 			n.group = make([]share, 0, min(len(v)/unix.SizeofNexthopGrp, maxMembers))
 			for ; len(v) >= unix.SizeofNexthopGrp; v = v[unix.SizeofNexthopGrp:] {
-				n.group = append(n.group, share{parseUint32(v), 1 + uint32(v[4]) + uint32(v[5])<<8})
+				n.group = append(n.group, share{rtnl.Uint32(v), 1 + uint32(v[4]) + uint32(v[5])<<8})
 			}
 		case unix.NHA_GROUP_TYPE:
 			switch {
@@ -164,7 +166,7 @@ func parseNextHop(b []byte) (n kernelNextHop, ok bool) {
 				n.other = true
 			}
 		case nhaOpFlags:
-			flags = parseUint32(v)
+			flags = rtnl.Uint32(v)
 		case unix.NHA_ENCAP_TYPE, unix.NHA_ENCAP, nhaFDB:
 			n.other = true
 		}
@@ -181,10 +183,3 @@ func parseNextHop(b []byte) (n kernelNextHop, ok bool) {
 }
 
 const nhaFDB = 11 // NHA_FDB, for a bridge
-
-func parseUint32(v []byte) uint32 {
-	if len(v) < 4 {
-		return 0
-	}
-	return binary.NativeEndian.Uint32(v)
-}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // Buckets of a resilient group. They are few enough that four alternates of weight 1 beside a way of the greatest weight are
@@ -24,11 +26,11 @@ func (p *Programmer) probe() error {
 		weight  uint32
 		buckets uint16
 	}{{1, 0}, {wideWeight, 0}, {1, narrowBuckets}}
-	var answers [len(kinds)]kernelError
+	var answers [len(kinds)]rtnl.Error
 	id := p.books.base + idsPerBase - 1 // the last to be given out
 	err := p.transact(context.Background(), len(kinds), func(b []byte, seq uint32, i int) []byte {
 		return appendNewGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, p.slot.protocol, id, []share{{id, kinds[i].weight}}, kinds[i].buckets)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		if refused != nil {
 			answers[i] = *refused
 		}
@@ -37,7 +39,7 @@ func (p *Programmer) probe() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("failed to find out whether the kernel has nexthop objects: %w", err)
-	case answers[0].errno != unix.EINVAL && answers[0].errno != unix.EEXIST: // EOPNOTSUPP, or no right to ask
+	case answers[0].Errno != unix.EINVAL && answers[0].Errno != unix.EEXIST: // EOPNOTSUPP, or no right to ask
 		p.why = answers[0]
 		return nil
 	}
@@ -62,32 +64,32 @@ func (p *Programmer) appendGroup(b []byte, flags uint16, seq uint32, g *group, m
 }
 
 // transact sends n messages about nexthop objects, and tells done what became of each.
-func (p *Programmer) transact(ctx context.Context, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *kernelError) error) error {
+func (p *Programmer) transact(ctx context.Context, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *rtnl.Error) error) error {
 	return p.transactAs(ctx, counterObjectMessages, n, build, done)
 }
 
 // transactAs is transact for messages that count as something else.
-func (p *Programmer) transactAs(ctx context.Context, counter string, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *kernelError) error) error {
+func (p *Programmer) transactAs(ctx context.Context, counter string, n int, build func(b []byte, seq uint32, i int) []byte, done func(i int, refused *rtnl.Error) error) error {
 	for from := 0; from < n; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		var buf []byte
-		first, to, last := p.conn.seq+1, from, 0
+		first, to, last := p.conn.Seq+1, from, 0
 		for ; to < n && to-from < batchMessages && len(buf) < batchBytes; to++ {
 			last = len(buf)
-			p.conn.seq++
-			buf = build(buf, p.conn.seq, to)
+			p.conn.Seq++
+			buf = build(buf, p.conn.Seq, to)
 		}
-		requestAck(buf[last:])
-		refused := map[int]kernelError{}
+		rtnl.RequestAck(buf[last:])
+		refused := map[int]rtnl.Error{}
 		p.counters.Sum(counter, int64(to-from))
-		if err := p.conn.exchange(buf, first, to-from, func(i int, why kernelError) { refused[i] = why }); err != nil {
+		if err := p.conn.Exchange(buf, first, to-from, func(i int, why rtnl.Error) { refused[i] = why }); err != nil {
 			p.counters.Count(counterAnswersLost)
 			return err
 		}
 		for i := range to - from {
-			var why *kernelError
+			var why *rtnl.Error
 			if e, bad := refused[i]; bad {
 				why = &e
 			}
@@ -138,7 +140,7 @@ func (p *Programmer) newObjects(ctx context.Context, objects []*object) error {
 	})
 	return p.transact(ctx, len(objects), func(b []byte, seq uint32, i int) []byte {
 		return appendNewWay(b, seq, p.slot.protocol, objects[i].id, objects[i].way)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		o := objects[i]
 		switch {
 		case refused == nil:
@@ -165,7 +167,7 @@ func (p *Programmer) newGroups(ctx context.Context, sets []*set) error {
 			return appendNewWay(b, seq, p.slot.protocol, g.id, way{family: unix.AF_INET6, blackhole: true})
 		}
 		return p.appendGroup(b, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, g, g.members)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		s := sets[i]
 		switch {
 		case refused == nil:
@@ -229,7 +231,7 @@ func (p *Programmer) collect(ctx context.Context) error {
 // deleteIDs takes out objects. Those that are not there are as they should be.
 func (p *Programmer) deleteIDs(ctx context.Context, ids []uint32) error {
 	return p.transact(ctx, len(ids), func(b []byte, seq uint32, i int) []byte { return appendDelNextHop(b, seq, ids[i]) },
-		func(i int, refused *kernelError) error {
+		func(i int, refused *rtnl.Error) error {
 			if refused != nil && !errors.Is(*refused, unix.ENOENT) {
 				p.counters.Sum(counterErrors, 1)
 			}
@@ -240,7 +242,7 @@ func (p *Programmer) deleteIDs(ctx context.Context, ids []uint32) error {
 // readObjects returns the nexthop objects of everybody, by id.
 func (p *Programmer) readObjects() (map[uint32]kernelNextHop, error) {
 	out := map[uint32]kernelNextHop{}
-	err := p.reader.dump(dumpNextHops, func() { clear(out) }, func(h unix.NlMsghdr, payload []byte) {
+	err := p.reader.Dump(dumpNextHops, func() { clear(out) }, func(h unix.NlMsghdr, payload []byte) {
 		if n, ok := parseNextHop(payload); ok && h.Type == unix.RTM_NEWNEXTHOP {
 			out[n.id] = n
 		}

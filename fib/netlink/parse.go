@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // kernelRoute is a route as the kernel shows it.
@@ -33,19 +35,6 @@ func (r *kernelRoute) hops() []hop {
 	return []hop{one}
 }
 
-// eachAttr calls f for each attribute in b; what is malformed ends b.
-func eachAttr(b []byte, f func(typ uint16, value []byte)) {
-	for len(b) >= 4 {
-		length := int(binary.NativeEndian.Uint16(b))
-		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		if length < 4 || length > len(b) {
-			return
-		}
-		f(typ, b[4:length])
-		b = b[min(align(length), len(b)):]
-	}
-}
-
 // parseRoute reads the payload of RTM_NEWROUTE or RTM_DELROUTE. ok is false if it is malformed or of another family
 // than IPv4 and IPv6. The result refers to b.
 func parseRoute(b []byte) (r kernelRoute, ok bool) {
@@ -66,7 +55,7 @@ func parseRoute(b []byte) (r kernelRoute, ok bool) {
 		return r, false
 	}
 	ok = true
-	eachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
+	rtnl.EachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		switch typ {
 		case unix.RTA_DST:
 			a, good := netip.AddrFromSlice(v)
@@ -92,7 +81,7 @@ func parseRoute(b []byte) (r kernelRoute, ok bool) {
 		case unix.RTA_MULTIPATH:
 			r.multi = v
 		case rtaNextHopID:
-			r.nexthop = parseUint32(v)
+			r.nexthop = rtnl.Uint32(v)
 		}
 	})
 	if !ok || bits > dst.BitLen() {
@@ -123,13 +112,13 @@ func parseHops(b []byte) []hop {
 			break
 		}
 		h := hop{weight: int32(b[3]) + 1, index: binary.NativeEndian.Uint32(b[4:])}
-		eachAttr(b[unix.SizeofRtNexthop:length], func(typ uint16, v []byte) {
+		rtnl.EachAttr(b[unix.SizeofRtNexthop:length], func(typ uint16, v []byte) {
 			if typ == unix.RTA_GATEWAY || typ == unix.RTA_VIA {
 				h.addr = parseGateway(typ, v)
 			}
 		})
 		hops = append(hops, h)
-		b = b[min(align(length), len(b)):]
+		b = b[min(rtnl.Align(length), len(b)):]
 	}
 	return hops
 }
@@ -153,7 +142,7 @@ func parseLink(b []byte) (l kernelLink, ok bool) {
 	flags := binary.NativeEndian.Uint32(b[8:])
 	l.up = flags&unix.IFF_UP != 0 && flags&(unix.IFF_RUNNING|unix.IFF_LOWER_UP) != 0
 	l.running = flags&unix.IFF_UP != 0 && flags&unix.IFF_RUNNING != 0
-	eachAttr(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
+	rtnl.EachAttr(b[unix.SizeofIfInfomsg:], func(typ uint16, v []byte) {
 		if typ == unix.IFLA_IFNAME {
 			for len(v) > 0 && v[len(v)-1] == 0 {
 				v = v[:len(v)-1]

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/fib"
+	"openr/internal/rtnl"
 	"openr/monitor"
 	"openr/msg"
 )
@@ -55,7 +56,7 @@ type Programmer struct {
 	why        error  // why there are no objects
 
 	mu        sync.Mutex                // held by whoever calls, who has the following for himself
-	reader    *conn                     // for dumps
+	reader    *rtnl.Conn                // for dumps
 	conflicts map[netip.Prefix]conflict // where another protocol was in the way
 	steps     []step                    // memory for the next call of Apply
 	fill      *batch                    // memory for the messages
@@ -65,7 +66,7 @@ type Programmer struct {
 
 	// state guards what follows. Let it go by unlock. Who wants both locks takes mu first.
 	state   sync.Mutex
-	conn    *conn
+	conn    *rtnl.Conn
 	closed  bool
 	known   bool // the books are right
 	books   *books
@@ -85,6 +86,13 @@ var (
 	_ fib.Programmer = (*Programmer)(nil)
 	_ fib.Able       = (*Programmer)(nil)
 )
+
+const (
+	recvBuffer = 8 << 20 // bytes that may wait to be read
+	sendBuffer = 1 << 20 // longest batch, with the kernel's own overhead
+)
+
+func dial() (*rtnl.Conn, error) { return rtnl.Dial(unix.NETLINK_ROUTE, sendBuffer, recvBuffer) }
 
 // New opens the kernel's routing table in the network namespace of the calling thread. The Programmer stays with that
 // namespace, wherever it is used.
@@ -115,10 +123,10 @@ func New(o Options) (*Programmer, error) {
 		return nil, err
 	}
 	if p.reader, err = dial(); err != nil {
-		return nil, errors.Join(err, p.conn.close())
+		return nil, errors.Join(err, p.conn.Close())
 	}
 	if err = p.probe(); err != nil {
-		return nil, errors.Join(err, p.reader.close(), p.conn.close())
+		return nil, errors.Join(err, p.reader.Close(), p.conn.Close())
 	}
 	if !p.able {
 		p.log.Warn("the kernel gives no nexthop objects; each route has its own next hops, and a lost link costs a message for each", zap.Error(p.why))
@@ -129,8 +137,8 @@ func New(o Options) (*Programmer, error) {
 	if p.alternates = p.objects; p.objects && p.buckets > 0 {
 		p.standing = o.Standing
 	}
-	if _, err = newWatcher(p, p.conn.port); err != nil {
-		return nil, errors.Join(err, p.reader.close(), p.conn.close())
+	if _, err = newWatcher(p, p.conn.Port); err != nil {
+		return nil, errors.Join(err, p.reader.Close(), p.conn.Close())
 	}
 	return p, nil
 }
@@ -154,7 +162,7 @@ func (p *Programmer) Close() error {
 	if done {
 		return nil
 	}
-	return errors.Join(p.watch.close(), p.reader.close(), p.conn.close())
+	return errors.Join(p.watch.close(), p.reader.Close(), p.conn.Close())
 }
 
 // Invalidated is ready after an interface came, left, went up or down or was renamed, after another process changed a route
@@ -335,7 +343,7 @@ func (p *Programmer) asWanted(g *group) bool {
 // routes calls f for each route of a family in one table or (0) all, of one protocol or (0) of all.
 func (p *Programmer) routes(fam uint8, table uint32, protocol uint8, restart func(), f func(kernelRoute)) error {
 	request := func(seq uint32) []byte { return dumpRoutes(seq, fam, table, protocol) }
-	err := p.reader.dump(request, restart, func(h unix.NlMsghdr, payload []byte) {
+	err := p.reader.Dump(request, restart, func(h unix.NlMsghdr, payload []byte) {
 		if h.Type != unix.RTM_NEWROUTE {
 			return
 		}

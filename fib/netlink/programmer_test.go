@@ -109,7 +109,7 @@ func TestReplaceIsOneStep(t *testing.T) {
 					t.Errorf("%s to %s: %s", from.name, to.name, e)
 				}
 			}
-			_ = w.events.close()
+			_ = w.events.Close()
 			w.apply(nil, prefix(from.prefix))
 		}
 	}
@@ -450,8 +450,8 @@ func TestLinkDown(t *testing.T) {
 func TestInterfacesAreReadAgainAfterAFailure(t *testing.T) {
 	w := enter(t)
 	w.p.watch.mu.Lock()
-	good := w.p.watch.request.fd
-	w.p.watch.request.fd = -1
+	good := w.p.watch.request.FD
+	w.p.watch.request.FD = -1
 	err := w.p.watch.readLinks()
 	w.p.watch.mu.Unlock()
 	if err == nil {
@@ -462,7 +462,7 @@ func TestInterfacesAreReadAgainAfterAFailure(t *testing.T) {
 		t.Error("programmed without knowing the interfaces")
 	}
 	w.p.watch.mu.Lock()
-	w.p.watch.request.fd = good
+	w.p.watch.request.FD = good
 	w.p.watch.mu.Unlock()
 	w.apply([]msg.Route{r})
 	w.expect(shown("2001:db8::/64", " dev eth0 via fe80::1"))

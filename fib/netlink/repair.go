@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // urge has the groups follow the links, now or, if somebody is at work on the table, by him: see unlock.
@@ -89,7 +91,7 @@ func (p *Programmer) repair(ctx context.Context, downs map[uint32]bool) error {
 	var lost []turn // groups that the kernel has deleted
 	err = p.transact(ctx, len(turns), func(buf []byte, seq uint32, i int) []byte {
 		return p.appendGroup(buf, unix.NLM_F_REPLACE, seq, turns[i].group, turns[i].to)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		t := turns[i]
 		switch {
 		case refused == nil:
@@ -143,7 +145,7 @@ func (p *Programmer) revive(ctx context.Context, lost []turn) error {
 	there := map[*group]bool{}
 	err := p.transact(ctx, len(lost), func(buf []byte, seq uint32, i int) []byte {
 		return p.appendGroup(buf, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, lost[i].group, lost[i].to)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		t := lost[i]
 		if refused != nil {
 			b.setMembers(t.group, nil)
@@ -165,7 +167,7 @@ func (p *Programmer) revive(ctx context.Context, lost []turn) error {
 	}
 	return p.transactAs(ctx, counterMessages, len(prefixes), func(buf []byte, seq uint32, i int) []byte {
 		return appendRouteOn(buf, unix.NLM_F_CREATE|unix.NLM_F_EXCL, seq, p.slot, prefixes[i], b.own[prefixes[i]].group.id)
-	}, func(i int, refused *kernelError) error {
+	}, func(i int, refused *rtnl.Error) error {
 		if refused != nil { // somebody else's is there: whoever calls Apply finds out
 			b.forgetRoute(prefixes[i])
 			p.watch.signal()

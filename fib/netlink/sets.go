@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/fib"
+	"openr/internal/rtnl"
 	"openr/msg"
 )
 
@@ -107,7 +108,7 @@ func (s *set) resolve(p *Programmer) {
 	}
 	s.asked = &form{hops, backup}
 	if len(hops) > maxMembers && p.objects {
-		s.err = kernelError{unix.E2BIG, fmt.Sprintf("%d next hops are more than %d", len(hops), maxMembers)}
+		s.err = rtnl.Error{Errno: unix.E2BIG, Text: fmt.Sprintf("%d next hops are more than %d", len(hops), maxMembers)}
 		return
 	}
 	if s.err = wrongFamily(s.family, hops); s.err != nil {
@@ -148,7 +149,7 @@ func (s *set) resolve(p *Programmer) {
 func wrongFamily(fam uint8, hops []msg.NextHop) error {
 	for _, h := range hops {
 		if h.Addr.Is4() && fam == unix.AF_INET6 {
-			return kernelError{unix.EAFNOSUPPORT, "an IPv6 route cannot have the IPv4 next hop " + h.Addr.String()}
+			return rtnl.Error{Errno: unix.EAFNOSUPPORT, Text: "an IPv6 route cannot have the IPv4 next hop " + h.Addr.String()}
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"openr/internal/rtnl"
 	"openr/monitor"
 )
 
@@ -34,7 +35,7 @@ type watcher struct {
 	urge     func()
 
 	mu      sync.Mutex // guards what follows
-	request *conn
+	request *rtnl.Conn
 	buf     []byte
 	index   map[string]uint32
 	links   map[uint32]kernelLink
@@ -55,14 +56,14 @@ type news struct {
 // newWatcher subscribes to the kernel's notifications and reads the interfaces. own is the port of the socket on which
 // p programs routes, whose changes are no news.
 func newWatcher(p *Programmer, own uint32) (*watcher, error) {
-	fd, _, err := openSocket(unix.SOCK_NONBLOCK)
+	fd, _, err := rtnl.Open(unix.NETLINK_ROUTE, unix.SOCK_NONBLOCK, sendBuffer, recvBuffer)
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "netlink")
 	w := &watcher{
 		log: p.log, counters: p.counters, slot: p.slot, file: file,
-		changed: make(chan struct{}, 1), ended: make(chan struct{}), buf: make([]byte, readBuffer),
+		changed: make(chan struct{}, 1), ended: make(chan struct{}), buf: make([]byte, rtnl.ReadBuffer),
 		index: map[string]uint32{}, links: map[uint32]kernelLink{}, held: map[uint32]time.Time{}, downs: map[uint32]bool{}, urge: p.urge,
 	}
 	w.raw, err = file.SyscallConn()
@@ -70,7 +71,7 @@ func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 		w.request, err = dial()
 	}
 	if err == nil {
-		err = subscribe(fd, p.objects, filter([2]uint32{own, w.request.port}, p.slot.protocol, p.books.base))
+		err = subscribe(fd, p.objects, filter([2]uint32{own, w.request.Port}, p.slot.protocol, p.books.base))
 	}
 	if err == nil {
 		err = w.readLinks()
@@ -78,7 +79,7 @@ func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 	if err != nil {
 		_ = file.Close()
 		if w.request != nil {
-			_ = w.request.close()
+			_ = w.request.Close()
 		}
 		return nil, err
 	}
@@ -122,10 +123,10 @@ func filter(own [2]uint32, protocol uint8, base uint32) []unix.SockFilter {
 		return binary.BigEndian.Uint32(b[:])
 	}
 	const (
-		offType, offFlags, offPort = 4, 6, 12                         // of struct nlmsghdr
-		offProtocol                = headerLen + 5                    // of struct rtmsg
-		offID                      = headerLen + unix.SizeofNhmsg + 4 // NHA_ID, which the kernel puts first (nh_fill_node)
-		ld, ldh, ldb, and          = 0x20, 0x28, 0x30, 0x54           // BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS; BPF_ALU | BPF_AND
+		offType, offFlags, offPort = 4, 6, 12                              // of struct nlmsghdr
+		offProtocol                = rtnl.HeaderLen + 5                    // of struct rtmsg
+		offID                      = rtnl.HeaderLen + unix.SizeofNhmsg + 4 // NHA_ID, which the kernel puts first (nh_fill_node)
+		ld, ldh, ldb, and          = 0x20, 0x28, 0x30, 0x54                // BPF_LD | BPF_W, BPF_H, BPF_B | BPF_ABS; BPF_ALU | BPF_AND
 		jeq, jset, ret             = 0x15, 0x45, 0x06
 	)
 	const pass, drop = 21, 22 // where the program ends
@@ -317,7 +318,7 @@ func (w *watcher) close() error {
 	w.closing.Store(true)
 	err := w.file.Close()
 	<-w.ended
-	return errors.Join(err, w.request.close())
+	return errors.Join(err, w.request.Close())
 }
 
 // drain reads until nothing waits, and reports false if the socket is of no more use. The caller holds mu.
@@ -345,7 +346,7 @@ func (w *watcher) drain(fd int) bool {
 		if nl, ok := from.(*unix.SockaddrNetlink); !ok || nl.Pid != 0 {
 			continue
 		}
-		eachMessage(w.buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
+		rtnl.EachMessage(w.buf[:n], func(h unix.NlMsghdr, payload []byte) bool {
 			news = w.notice(h, payload) || news
 			return true
 		})
@@ -423,7 +424,7 @@ func (w *watcher) setLink(l kernelLink, there bool) bool {
 func (w *watcher) readLinks() error {
 	w.unread = true
 	found := map[uint32]kernelLink{}
-	err := w.request.dump(dumpLinks, func() { clear(found) }, func(h unix.NlMsghdr, payload []byte) {
+	err := w.request.Dump(dumpLinks, func() { clear(found) }, func(h unix.NlMsghdr, payload []byte) {
 		if l, ok := parseLink(payload); ok && h.Type == unix.RTM_NEWLINK {
 			found[l.index] = l
 		}
