@@ -17,6 +17,9 @@ type area struct {
 	own   *own
 	peers map[string]*peer
 
+	states [PeerInitialized + 1]int // peers by state
+	look   look
+
 	strangers     map[string]told // answers to those who were no peers when they asked, lately
 	awaited       map[string]bool // initial peers of which KVSTORE_SYNCED still waits
 	adjAdvertised bool            // this node's adjacencies have been put into the store
@@ -29,6 +32,14 @@ type area struct {
 	changed   bool      // changes wait that the rate limit has not seen yet
 
 	shown *areaGauges // as the gauges stand; nil at first
+}
+
+// look says what a look at all peers may find. Each flood has as many results as there are peers: a node with a thousand must
+// not look at all of them for each.
+type look struct {
+	refetch bool // peers some of whose keys were refused
+	sync    bool // peers that are not synchronized, or are to be synchronized once more
+	flood   bool // peers for which something waits that could not be sent before
 }
 
 func newArea(c *core, id string, now time.Time) *area {
@@ -66,6 +77,7 @@ func (a *area) merge(now time.Time, vals []change, from origin) mergeResult {
 		a.c.accounts.complain(now, a.c.log, a.c.counters, a.table.by, a.id, from.sender, r.refused)
 		if p := a.peers[from.sender]; p != nil {
 			p.refused, p.full = true, a.table.by
+			a.look.refetch = true
 		}
 	}
 	if len(r.updated) == 0 {
@@ -179,9 +191,5 @@ type areaGauges struct {
 }
 
 func (a *area) gauges() areaGauges {
-	g := areaGauges{keys: len(a.table.entries), expiring: a.table.expiry.len()}
-	for _, p := range a.peers {
-		g.peers[p.state]++
-	}
-	return g
+	return areaGauges{keys: len(a.table.entries), expiring: a.table.expiry.len(), peers: a.states}
 }

@@ -198,6 +198,9 @@ func (c *core) done(now time.Time, r result) {
 		return // the peer is gone
 	}
 	ref.area.done(now, ref.name, ref.peer, r)
+	if ref.peer.pending != nil {
+		ref.area.look.flood = true // it may have room now
+	}
 	c.settle(now)
 }
 

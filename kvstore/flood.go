@@ -48,11 +48,15 @@ func (a *area) flood(now time.Time) {
 			a.c.counters.Count(cntSuppressed)
 			a.c.counters.Avg(cntSuppressedKeys, int64(a.longestPending()))
 		}
-		a.changed = false
+		a.changed, a.look.flood = false, true
 	}
+	if !a.look.flood {
+		return
+	}
+	a.look.flood = false
 	var ready map[*pending][]*peer
 	for _, p := range a.peers {
-		if p.state == PeerInitialized && p.pending != nil && (!a.held || p.finalize) && p.room() && !p.inOrder() {
+		if a.ready(p) {
 			if ready == nil {
 				ready = map[*pending][]*peer{}
 			}
@@ -62,6 +66,11 @@ func (a *area) flood(now time.Time) {
 	for q, peers := range ready {
 		a.floodTo(now, q, peers)
 	}
+}
+
+// ready reports whether something waits for p that can be sent now.
+func (a *area) ready(p *peer) bool {
+	return p.state == PeerInitialized && p.pending != nil && (!a.held || p.finalize) && p.room() && !p.inOrder()
 }
 
 // floodTo sends what waits in q to those peers, for all of which it waits, as far as they have room.

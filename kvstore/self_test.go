@@ -32,6 +32,29 @@ func newBench(t *testing.T, kv config.KvStore, areas ...string) *bench {
 	return &bench{core: newCore(Options{Config: c, Counters: monitor.NewCounters(), Events: monitor.NewEventLog("me", 10)}, start), t: t, now: start}
 }
 
+// take is core.take. It demands that what was not looked at would have shown nothing.
+func (b *bench) take() effects {
+	b.t.Helper()
+	for _, a := range b.areas {
+		var states [PeerInitialized + 1]int
+		for name, p := range a.peers {
+			states[p.state]++
+			switch {
+			case !a.look.flood && a.ready(p):
+				b.t.Errorf("what waits for peer %s is not looked at", name)
+			case !a.look.sync && (p.state != PeerInitialized || !p.secondLookAt.IsZero()):
+				b.t.Errorf("peer %s, %v, is not looked at", name, p.state)
+			case !a.look.refetch && p.refused:
+				b.t.Errorf("peer %s, whose keys were refused, is not looked at", name)
+			}
+		}
+		if states != a.states {
+			b.t.Errorf("peers by state are counted as %v, and are %v", a.states, states)
+		}
+	}
+	return b.core.take()
+}
+
 func (b *bench) persist(key, data string) effects {
 	b.keyRequests(b.now, msg.KeyRequests{{Area: "0", Key: key}: {Op: msg.KeyPersist, Data: []byte(data)}})
 	return b.take()

@@ -24,6 +24,8 @@ func (a *area) addPeer(now time.Time, name string, spec msg.Peer, await bool) {
 		resync:  backoff{initial: resyncGap, max: a.c.cfg.SyncInitialBackoff},
 	}
 	a.peers[name] = p
+	a.states[p.state]++
+	a.look.sync = true
 	a.greet(now, name, p)
 	a.c.sessions[p.session] = &peerRef{area: a, name: name, peer: p}
 	a.c.out.opened = append(a.c.out.opened, session{id: p.session, peer: spec})
@@ -48,6 +50,7 @@ func (a *area) removePeer(name string) {
 
 func (a *area) endSession(p *peer) {
 	p.forget()
+	a.states[p.state]--
 	delete(a.c.sessions, p.session)
 	a.c.out.closed = append(a.c.out.closed, p.session)
 }
@@ -59,9 +62,14 @@ func (a *area) logPeer(event, name string, spec msg.Peer) {
 
 // startSyncs starts the synchronizations that are due, as many as may run at the same time.
 func (a *area) startSyncs(now time.Time) {
+	if !a.look.sync {
+		return
+	}
+	a.look.sync = false
 	var due []string
 	running := 0
 	for name, p := range a.peers {
+		a.look.sync = a.look.sync || p.state != PeerInitialized || !p.secondLookAt.IsZero()
 		switch {
 		case p.state == PeerSyncing && now.Sub(p.since) < syncSlotTime:
 			running++
@@ -94,6 +102,9 @@ func (p *peer) looksAgain() bool {
 
 // nextSync adds the time at which the next synchronization may start.
 func (a *area) nextSync(now time.Time, at *earliest) {
+	if !a.look.sync {
+		return
+	}
 	var retry, slot earliest
 	running := 0
 	for _, p := range a.peers {
@@ -118,9 +129,12 @@ func (a *area) nextSync(now time.Time, at *earliest) {
 
 // event moves a peer to its next state.
 func (a *area) event(now time.Time, p *peer, e peerEvent) {
+	a.states[p.state]--
 	if !p.to(now, e) {
 		a.c.counters.Count(cntBadTransition)
 	}
+	a.states[p.state]++
+	a.look.sync, a.look.flood = true, true
 }
 
 // done handles the result of a request to a peer.
@@ -277,6 +291,7 @@ func (a *area) third(now time.Time, p *peer, r result) {
 		case e == nil:
 		case spare && e.changed <= p.told.changes:
 			p.secondLookAt = now.Add(secondLook)
+			a.look.sync = true
 		default:
 			p.ownPending().add(e.key, true, path, a.c.node)
 		}
@@ -310,11 +325,16 @@ func (a *area) resync(now time.Time, p *peer) {
 
 // refetch synchronizes with peers some of whose keys were refused, when there is room again.
 func (a *area) refetch(now time.Time) {
+	if !a.look.refetch {
+		return
+	}
+	a.look.refetch = false
 	for _, p := range a.peers {
 		if p.refused && p.state == PeerInitialized && a.c.accounts.roomy(p.full) {
 			p.refused = false
 			a.resync(now, p)
 		}
+		a.look.refetch = a.look.refetch || p.refused
 	}
 }
 
