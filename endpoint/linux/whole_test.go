@@ -236,6 +236,7 @@ func TestFirstContact(t *testing.T) {
 				if v, there := m.knows(2 - i); !there || v.State != endpoint.Remote {
 					t.Errorf("leaf %d has %v", i+1, v.State)
 				}
+				eventually(t, "the answer is counted", func() bool { return m.leaf.counter(counterReplies) > 0 })
 				if n := m.leaf.counter(counterReplies); n != 1 {
 					t.Errorf("leaf %d has answered %d times, want once", i+1, n)
 				}
