@@ -1,6 +1,6 @@
 #!/bin/sh
-# Test whole agents in network namespaces, as built and with the race detector, and then for two minutes of chaos. What only needs
-# processors goes on beside that, with what is left of them: 200 bad nights of a simulated network, and each fuzz target.
+# Test whole agents in network namespaces, as built (with those of the endpoint directory) and with the race detector, and then in two minutes of
+# chaos. What only needs processors goes on beside the former, with what is left of them: 200 bad nights of a simulated network, and each fuzz target.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -16,13 +16,10 @@ end() {
 trap end EXIT
 trap 'exit 1' INT TERM
 
-./scripts/gotest.sh -count=1 -timeout 20m ./tests
+./scripts/gotest.sh -count=1 -timeout 20m -tags endpoint ./tests
 OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m ./tests
-./scripts/chaos.sh 2m 1 >"$work/chaos" 2>&1 || { cat "$work/chaos"; exit 1; }
-tail -n 1 "$work/chaos"
-
-failed=0
-wait $beside || failed=1
+wait $beside || { cat "$work/log"; exit 1; }
 beside=
 cat "$work/log"
-exit $failed
+./scripts/chaos.sh 2m 1 >"$work/chaos" 2>&1 || { cat "$work/chaos"; exit 1; }
+tail -n 1 "$work/chaos"

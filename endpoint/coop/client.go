@@ -141,8 +141,7 @@ func (c *Client) dial(m Member) error {
 	if err != nil {
 		return err
 	}
-	opt := c.o.Transport.options(identity(RoleLeaf, c.o.Citizen.Node), nil)
-	opt.Log = c.log
+	opt := c.watched(c.o.Transport.options(identity(RoleLeaf, c.o.Citizen.Node), nil))
 	s := &oracleSockets{member: m}
 	if s.dealer, err = zmtp.NewDealer(opt); err != nil {
 		return err

@@ -58,11 +58,7 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	}
 	s := &Server{shell: newShell(core.o.Log, core.o.Counters), o: o, core: core, roster: newRoster(&o.Transport), peers: map[string]*peerSocket{}}
 	s.timers, s.carry = core, s.carryOut
-	opt := o.Transport.options(identity(RoleOracle, o.Oracle.Node), s.roster.session)
-	opt.Log, opt.Counters = s.log, o.Oracle.Counters
-	if o.Oracle.Counters == nil {
-		opt.Counters = nil
-	}
+	opt := s.watched(o.Transport.options(identity(RoleOracle, o.Oracle.Node), s.roster.session))
 	if s.router, err = zmtp.NewRouter(opt); err != nil {
 		return nil, err
 	}
@@ -188,8 +184,7 @@ func (s *Server) dial(m Member) {
 		s.log.Warn("no session with another oracle", zap.String("oracle", m.Node), zap.Error(err))
 		return
 	}
-	opt := s.o.Transport.options(identity(RoleOracle, s.o.Oracle.Node), nil)
-	opt.Log = s.log
+	opt := s.watched(s.o.Transport.options(identity(RoleOracle, s.o.Oracle.Node), nil))
 	dealer, err := zmtp.NewDealer(opt)
 	if err == nil {
 		err = dealer.Dial(e)

@@ -33,6 +33,15 @@ func newShell(log *zap.Logger, counters *monitor.Counters) shell {
 	return shell{log: log, counters: counters, calls: queue.NewCalls(), inputs: make(chan input, inputBacklog)}
 }
 
+// watched has a socket log and count where the shell does.
+func (s *shell) watched(o zmtp.Options) zmtp.Options {
+	o.Log = s.log
+	if s.counters != nil {
+		o.Counters = s.counters
+	}
+	return o
+}
+
 // inputBacklog is how many messages may wait for the core: enough to keep it busy, and few because each peer has a queue of
 // its own before.
 const inputBacklog = 64

@@ -25,7 +25,7 @@ struct Endpoint {
   1: i64 bridgeDomain;
   2: string mac;
   3: list<EndpointAddress> addresses;
-  4: string state;                                   // local, probing, remote, bounce, frozen; at an oracle: active, stale, tombstone, critical, freeze
+  4: string state;                                   // local, probing, remote, bounce, frozen; at an oracle: active, stale, tombstone, critical, freeze, drained
   5: string node;                                    // the leaf that has it, if its name is known
   6: optional Network.BinaryAddress tunnelAddress;   // of that leaf
   7: string port;                                    // of this leaf; empty if it is not here
@@ -40,7 +40,7 @@ struct Endpoint {
 // A line of an endpoint's history.
 struct EndpointChange {
   1: i64 atMs;           // since the epoch
-  2: string kind;        // attach, detach, move, bounce-start, bounce-end, rogue-start, rogue-end
+  2: string kind;        // attach, detach, move, bounce, bounce end, rogue, rogue end
   3: i64 bridgeDomain;
   4: string mac;
   5: optional Network.BinaryAddress address;   // if it concerns this address only
