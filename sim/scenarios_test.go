@@ -426,7 +426,7 @@ func TestDrainMakesNoCircle(t *testing.T) {
 			(*client).UnsetNodeInterfaceMetricIncrement,
 		},
 	} {
-		for _, topology := range []string{"ring:6", "ring:9", "grid:4x4", "clos:4x8"} {
+		for _, topology := range []string{"ring:6", "grid:4x4"} {
 			t.Run(name+"/"+topology, func(t *testing.T) {
 				quiet(t, topology, nil, func(t *testing.T, w *world) {
 					operator := w.nodes[1].running().client()
@@ -449,13 +449,13 @@ func (w *world) turnsWithoutCircle(t *testing.T, f func() error) {
 	if err := f(); err != nil {
 		t.Fatal(err)
 	}
-	for range 1000 {
+	for range 200 { // longer than all turns take
 		for _, n := range w.nodes {
 			if circle := w.circle(n.prefix); len(circle) > 0 {
 				t.Fatalf("packets to %s go in a circle of %d", n.name, len(circle))
 			}
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(2 * time.Millisecond)
 	}
 	for _, n := range w.nodes {
 		changes += n.kernel.changeCount()
