@@ -14,6 +14,9 @@ case $amount in
 	exit 2
 	;;
 esac
+# Where the number counts and not the time, most of it is spent on starting workers.
+workers=
+case $amount in *x) workers="-test.parallel 1" ;; esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$(pwd)
@@ -26,7 +29,8 @@ while read -r package dir; do
 	$go test -c -fuzz=. -o "$work/test" "$package"
 	for target in $(cd "$dir" && "$work/test" -test.list '^Fuzz' | grep '^Fuzz'); do
 		# Minimizing is limited to a few tries: left alone it may take all the time and more.
-		if (cd "$dir" && "$work/test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$amount" \
+		# shellcheck disable=SC2086
+		if (cd "$dir" && "$work/test" $workers -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$amount" \
 			-test.fuzzminimizetime 10x -test.fuzzcachedir "$cache/$package" -test.timeout 0) >"$work/log" 2>&1; then
 			n=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$work/log" | tail -1)
 			printf '%-28s %-28s %10d executions\n' "${dir#"$root"/}" "$target" "${n:-0}"

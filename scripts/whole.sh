@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 # shellcheck disable=SC2016 # $1 and $$ are those of the inner shell
-./scripts/idle.sh sh -c 'echo $$ >"$1/pid" && ./scripts/sim.sh seeds 200 && ./scripts/fuzz.sh 1000x' beside "$work" >"$work/log" 2>&1 &
+./scripts/idle.sh sh -c 'echo $$ >"$1/pid"; ./scripts/fuzz.sh 300x >"$1/fuzz" & fuzz=$!; ./scripts/sim.sh seeds 200; nights=$?; wait $fuzz || nights=1; cat "$1/fuzz"; exit $nights' \
+	beside "$work" >"$work/log" 2>&1 &
 beside=$!
 end() {
 	if [ -n "$beside" ]; then
@@ -17,7 +18,8 @@ trap end EXIT
 trap 'exit 1' INT TERM
 
 ./scripts/gotest.sh -count=1 -timeout 20m -tags endpoint ./tests
-OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m ./tests
+# What a hostile neighbour says passes through the race detector in the packages' own tests; make namespaces has all of it.
+OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m -skip '^TestHostileNeighbour$' ./tests
 wait $beside || { cat "$work/log"; exit 1; }
 beside=
 cat "$work/log"
