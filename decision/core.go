@@ -294,7 +294,7 @@ func (c *core) build(now time.Time) msg.RouteUpdate {
 	hold := c.built && !c.pending.worse && now.Before(c.order.held)
 	if !hold {
 		for _, v := range s.views {
-			v.ls.follow(v.tree)
+			v.ls.follow(v.tree, now)
 		}
 	}
 	c.round++

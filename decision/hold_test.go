@@ -26,7 +26,7 @@ func circle(t *testing.T) *bench {
 	for i := range 5 {
 		b.advertise("A", fmt.Sprint(i+1), fmt.Sprintf("fd00:%d::/64", i+1))
 	}
-	b.build(epoch)
+	b.build(epoch.Add(-arrival))
 	return b
 }
 
@@ -119,7 +119,7 @@ func TestManyChangesAtOnce(t *testing.T) {
 	}
 	b.publish()
 	b.advertise("A", fmt.Sprint(2*asideMax+1), p2)
-	b.build(epoch)
+	b.build(epoch.Add(-arrival))
 	for i := range 2 * asideMax {
 		b.adj("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0).Metric = 20
 	}
@@ -205,6 +205,23 @@ func TestFailuresEndTheWait(t *testing.T) {
 	b.wantDeltaAt(time.Millisecond, "+fd00:4::/64 15 to-2-0")
 }
 
+// TestArrivalsDoNotWait: the links of a node that has just become reachable are used as they come; a link that comes after its
+// arrival waits as ever.
+func TestArrivalsDoNotWait(t *testing.T) {
+	b := circle(t)
+	b.advertise("A", "6", "fd00:6::/64")
+	b.link("A", "3", "6", 0, 50, 50)
+	b.publish()
+	b.wantDeltaAt(0, "+fd00:6::/64 70 to-2-0")
+	b.link("A", "5", "6", 0, 10, 10)
+	b.publish()
+	b.wantDeltaAt(time.Millisecond, "+fd00:6::/64 20 to-5-0")
+	b.link("A", "2", "6", 0, 5, 5)
+	b.apply(b.network.publication(), epoch.Add(arrival))
+	b.wantDeltaAt(arrival)
+	b.wantDeltaAt(arrival+holdStep, "+fd00:6::/64 15 to-2-0")
+}
+
 // TestWaitGrowsWithDistance: a link ten hops away, and one so far that the bound counts.
 func TestWaitGrowsWithDistance(t *testing.T) {
 	for far, want := range map[int]time.Duration{2: holdStep, 5: 4 * holdStep, 40: holdMax / 39 * 39} {
@@ -213,7 +230,7 @@ func TestWaitGrowsWithDistance(t *testing.T) {
 			b.link("A", fmt.Sprint(i+1), fmt.Sprint(i+2), 0, 10, 10)
 		}
 		b.publish()
-		b.build(epoch)
+		b.build(epoch.Add(-arrival))
 		b.link("A", fmt.Sprint(far), fmt.Sprint(far+1), 1, 5, 5)
 		b.publish()
 		if got := b.order.held.Sub(epoch); got != want {

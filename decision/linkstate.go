@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"openr/lsdb"
 )
@@ -29,7 +30,8 @@ type linkState struct {
 	heap    []heapItem      // scratch space of SPF runs
 	scratch scratch
 	spfRuns int64
-	led     []bool // by id: this node's routes lead there; nil: nowhere, or something has failed since
+	led     []bool      // by id: this node's routes lead there; nil: nowhere, or something has failed since
+	since   []time.Time // by id: when they began to; zero: they do not
 
 	counted           bool // what follows is up to date
 	complete, partial int  // see adjacencyCounts

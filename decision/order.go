@@ -23,10 +23,15 @@ import (
 // changing their routes is set aside and gets a wave of its own afterwards. That keeps order among changes that all nodes learn
 // of in the same sequence, that is, not within the time that flooding takes. Nothing is promised if prefixes move meanwhile, to
 // nodes of several areas, if somebody is later than a step, or if nodes are cut off and connected within one wave. All this is
-// worth waiting for as long as nothing fails: a failure ends all waits. What connects nodes that were cut off does not wait.
+// worth waiting for as long as nothing fails: a failure ends all waits. What connects nodes that were cut off does not wait, nor does what
+// comes while all their links come up.
 const (
 	holdStep = 30 * time.Millisecond  // from one turn to the next: differences in flooding, computing and programming
 	holdMax  = 300 * time.Millisecond // the longest wait: with more turns than fit, steps become shorter
+
+	// arrival is the time in which all links of a node come up that returns. Each node hears of them in another sequence, so that there
+	// is no order to be had: waves would only make circles last.
+	arrival = time.Second
 
 	// asideMax is how many databases may wait for waves of their own. A network in which more changes than that does not come
 	// to rest, and order is impossible.
@@ -94,7 +99,7 @@ func (c *core) admit(ls *linkState, p *proposal, now time.Time) {
 			p = ls.propose(db)
 		}
 	case !c.busy(now) && len(c.order.aside) == 0:
-	case ls.connects(p) || p.attributes && db.Node == c.me:
+	case ls.connects(p, now) || p.attributes && db.Node == c.me:
 		c.forget(db.Area, db.Node)
 	case p.topology || slices.ContainsFunc(c.order.aside, same):
 		if len(c.order.aside) > asideMax {
@@ -144,8 +149,8 @@ func (c *core) advance(now time.Time) {
 // better and not, the better part is put off.
 func (c *core) enact(ls *linkState, p *proposal, start, now time.Time) {
 	db := p.vertex.db
-	wave := c.built && p.topology && !p.worse && !c.busy(now)
-	if wave && len(p.eased) > 0 && len(p.better) > 0 && !ls.connects(p) {
+	wave := c.built && p.topology && !p.worse && !c.busy(now) && !ls.connects(p, now)
+	if wave && len(p.eased) > 0 && len(p.better) > 0 && !ls.connects(p, now) {
 		c.order.aside = slices.Insert(c.order.aside, 0, aside{db, now})
 		id, _ := ls.id(db.Node)
 		p = ls.propose(worseOf(ls.vertices[id].db, db))
@@ -188,9 +193,9 @@ func worseOf(old, db lsdb.AdjacencyDatabase) lsdb.AdjacencyDatabase {
 }
 
 // connects reports whether a proposal leads, or may lead when the other end of a link has its say, to nodes that routes led
-// nowhere to.
-func (ls *linkState) connects(p *proposal) bool {
-	reached := func(id int32) bool { return int(id) < len(ls.led) && ls.led[id] }
+// nowhere to, or do only since the last arrival.
+func (ls *linkState) connects(p *proposal, now time.Time) bool {
+	reached := func(id int32) bool { return int(id) < len(ls.led) && ls.led[id] && now.Sub(ls.since[id]) >= arrival }
 	var old vertex
 	id, known := ls.id(p.vertex.db.Node)
 	if known {

@@ -78,6 +78,7 @@ func newWorld(t *rapid.T) *world {
 		w.step(node)
 	}
 	w.rest()
+	w.now = w.now.Add(arrival)
 	return w
 }
 
@@ -345,7 +346,7 @@ func TestSingleChangesLoseNothing(t *testing.T) {
 			if broken := w.rest(); len(broken) > 0 {
 				t.Fatalf("%d times, first %s\nfrom\n%sto\n%s", len(broken), broken[0], was, w.describe())
 			}
-			w.now = w.now.Add(2 * holdMax)
+			w.now = w.now.Add(max(2*holdMax, arrival))
 		}
 	})
 	if waited == 0 {

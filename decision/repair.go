@@ -1,6 +1,9 @@
 package decision
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // When links change, most of a shortest-path tree stays as it is. repair finds the part that does not (cf. Ramalingam and
 // Reps, "An incremental algorithm for a generalization of the shortest-path problem", 1996), in three steps, each of which
@@ -68,14 +71,22 @@ func (ls *linkState) change(id int32) {
 }
 
 // follow notes that this node's routes follow a tree now; nil: there is none.
-func (ls *linkState) follow(t *tree) {
+func (ls *linkState) follow(t *tree, now time.Time) {
 	if t == nil {
-		ls.led = nil
+		ls.led, ls.since = nil, nil
 		return
 	}
 	ls.led = slices.Grow(ls.led[:0], len(t.dist))[:len(t.dist)]
+	if n := len(t.dist) - len(ls.since); n > 0 {
+		ls.since = append(ls.since, make([]time.Time, n)...)
+	}
 	for id, dist := range t.dist {
-		ls.led[id] = dist != unreached
+		switch ls.led[id] = dist != unreached; {
+		case !ls.led[id]:
+			ls.since[id] = time.Time{}
+		case ls.since[id].IsZero():
+			ls.since[id] = now
+		}
 	}
 }
 

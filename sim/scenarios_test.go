@@ -430,16 +430,35 @@ func TestDrainMakesNoCircle(t *testing.T) {
 			t.Run(name+"/"+topology, func(t *testing.T) {
 				quiet(t, topology, nil, func(t *testing.T, w *world) {
 					operator := w.nodes[1].running().client()
-					w.turnsWithoutCircle(t, func() error { return how.drain(operator, t.Context()) })
-					w.turnsWithoutCircle(t, func() error { return how.undrain(operator, t.Context()) })
+					w.turnsWithoutCircle(t, holdTime, func() error { return how.drain(operator, t.Context()) })
+					w.turnsWithoutCircle(t, holdTime, func() error { return how.undrain(operator, t.Context()) })
 				})
 			})
 		}
 	}
 }
 
-// turnsWithoutCircle demands that f changes forwarding tables, and that packets go in a circle at no time.
-func (w *world) turnsWithoutCircle(t *testing.T, f func() error) {
+// holdTime is longer than all turns together take.
+const holdTime = 400 * time.Millisecond
+
+// TestReturnMakesNoCircle: a node that was away comes back. Its links come up one after the other, and each node hears of them in
+// another sequence; waiting for turns then let packets go in a circle for half a second.
+func TestReturnMakesNoCircle(t *testing.T) {
+	for _, topology := range []string{"ring:6", "grid:3x4"} {
+		t.Run(topology, func(t *testing.T) {
+			quiet(t, topology, nil, func(t *testing.T, w *world) {
+				n := w.nodes[len(w.nodes)/2]
+				if err := n.running().agent.DrainAndStop(t.Context(), 3*time.Second); err != nil {
+					t.Fatal(err)
+				}
+				w.turnsWithoutCircle(t, 2*time.Second, func() error { n.begin(); return nil })
+			})
+		})
+	}
+}
+
+// turnsWithoutCircle demands that f changes forwarding tables in that time, and that packets go in a circle at no moment of it.
+func (w *world) turnsWithoutCircle(t *testing.T, within time.Duration, f func() error) {
 	t.Helper()
 	time.Sleep(time.Second) // until nobody waits for more before computing
 	changes := 0
@@ -449,13 +468,12 @@ func (w *world) turnsWithoutCircle(t *testing.T, f func() error) {
 	if err := f(); err != nil {
 		t.Fatal(err)
 	}
-	for range 200 { // longer than all turns take
+	for begin := time.Now(); time.Since(begin) < within; time.Sleep(2 * time.Millisecond) {
 		for _, n := range w.nodes {
 			if circle := w.circle(n.prefix); len(circle) > 0 {
 				t.Fatalf("packets to %s go in a circle of %d", n.name, len(circle))
 			}
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	for _, n := range w.nodes {
 		changes += n.kernel.changeCount()
