@@ -54,7 +54,7 @@ seeds)
 	echo "$nights nights of 100 nodes went well; seed $first twice with the same $history"
 	;;
 growth)
-	show TestGrowth -sim.grow "grid:8x8 grid:16x16 grid:32x32 clos:8x56 clos:8x248 clos:8x1016" -sim.result "$work/growth.json"
+	show TestGrowth -sim.grow "grid:8x8 grid:16x16 grid:32x32 clos:2x62 clos:2x254 clos:2x1022" -sim.result "$work/growth.json"
 	python3 bench/plot.py growth "$work/growth.json" docs/growth.svg docs/simulation.md
 	;;
 thousand)
