@@ -23,8 +23,8 @@ import (
 // changing their routes is set aside and gets a wave of its own afterwards. That keeps order among changes that all nodes learn
 // of in the same sequence, that is, not within the time that flooding takes. Nothing is promised if prefixes move meanwhile, to
 // nodes of several areas, if somebody is later than a step, or if nodes are cut off and connected within one wave. All this is
-// worth waiting for as long as nothing fails: a failure ends all waits. What connects nodes that were cut off does not wait, nor does what
-// comes while all their links come up.
+// worth waiting for as long as nothing fails: a failure ends all waits. What connects nodes that were cut off does not wait, nor
+// do their other links that come up meanwhile.
 const (
 	holdStep = 30 * time.Millisecond  // from one turn to the next: differences in flooding, computing and programming
 	holdMax  = 300 * time.Millisecond // the longest wait: with more turns than fit, steps become shorter

@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 go=${GO:-go}
 # Garbage is only collected when it must be (see TestMain): let it have most of what is free, shared by the processes. Close above what
-# the network itself needs, 9 GiB for the largest, nothing but collecting happens.
+# the network itself needs, 6 GiB and more for the largest, nothing but collecting happens.
 memory=$(awk -v of="$([ "${1:-seeds}" = seeds ] && nproc || echo 1)" '/^MemAvailable/ { print int($2 / 1024 * 0.7 / of) }' /proc/meminfo)
 export GOMEMLIMIT="${GOMEMLIMIT:-${memory}MiB}"
 work=$(mktemp -d)
