@@ -10,7 +10,7 @@ BENCH   ?= .
 FUZZTIME ?= 60s
 CHAOS    ?= 10m
 
-.PHONY: all build demo demo-endpoint test test-endpoint bench-endpoint unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib compare ca deb rpm test-systemd setup clean help
+.PHONY: all build demo demo-endpoint test test-endpoint bench-endpoint unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib bench-load compare ca deb rpm test-systemd setup clean help
 
 all: build
 
@@ -83,6 +83,11 @@ bench: setup build ## the benchmarks of the packages
 bench-fib: build ## routes into the kernel beside ip and a C program; local failover beside FRR and BIRD
 	./bench/fib.sh 3
 	./scripts/compare.sh failover
+
+bench-load: build ## whole networks injected into one agent from outside, until the kernel has the routes; as the README of bench/ says
+	for what in "--topo grid:100x100" "--topo grid:32x32 --prefixes 10" "--kv 100000"; do \
+		bench/inject.py --cmd 'bin/openr --config {conf}' --rpc rocket --brief $$what 2>/dev/null || exit 1; done
+	bench/inject.py --floor
 
 compare: build ## convergence beside FRR and BIRD, in one run: 25 minutes; writes docs/benchmarks.md and docs/compare.svg
 	./scripts/compare.sh
