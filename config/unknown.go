@@ -19,7 +19,7 @@ var notes = map[string]string{
 	"kvstore_config.key_originator_id_filters":     "has no effect, in Open/R neither (since 2023-02)",
 	"prefix_forwarding_type":                       "has no effect, in Open/R neither: set it per prefix",
 	"prefix_forwarding_algorithm":                  "has no effect, in Open/R neither: set it per prefix",
-	"enable_segment_routing":                       "accepted, not yet acted upon: routes carry no labels",
+	"enable_segment_routing":                       "has no effect, in Open/R neither: routes carry no labels",
 	"kvstore_config.kvstore_sync_timeout_ms":       "has no effect, in Open/R neither",
 }
 

@@ -46,6 +46,7 @@ func (d *decoder) config(f *file) *Config {
 	}
 	d.checkNode(c)
 	d.checkAreas(f)
+	d.checkSelection(c)
 	d.checkPrefixes(c)
 	d.checkPolicies(f)
 	d.checkMetrics(c)
@@ -147,6 +148,14 @@ func (d *decoder) checkAreas(f *file) {
 		if len(a.IncludeInterfaceRegexes) == 0 && d.at[path] != nil {
 			d.warn(d.place(path), join(path, "include_interface_regexes"), `empty: no neighbour will be looked for in this area; for all interfaces say [".*"]`)
 		}
+	}
+}
+
+// checkSelection warns of what makes packets go in circles.
+func (d *decoder) checkSelection(c *Config) {
+	if len(c.Areas) > 1 && !c.BestRouteSelection {
+		const at = "enable_best_route_selection"
+		d.warn(d.place(at), at, "is off, so that what has crossed areas counts as much as what has not: two nodes that join the same areas can send packets to each other")
 	}
 }
 

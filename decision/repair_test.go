@@ -74,7 +74,7 @@ func (w *plainWorld) route(p netip.Prefix, selection bool) string {
 		}
 		near := uint64(unreached)
 		for _, a := range all {
-			if d, reached := dist[area][a.Node]; reached {
+			if d, reached := dist[area][a.Node]; reached && a.Area == area {
 				near = min(near, d)
 			}
 		}
@@ -85,7 +85,7 @@ func (w *plainWorld) route(p netip.Prefix, selection bool) string {
 			least, hops = near, nil
 		}
 		for _, a := range all {
-			if d, reached := dist[area][a.Node]; reached && d == near {
+			if d, reached := dist[area][a.Node]; reached && a.Area == area && d == near {
 				for _, ifName := range n.plainFirstHops(me, a.Node, n.plainLinks(me)) {
 					hops = append(hops, area+"/"+ifName)
 				}

@@ -20,9 +20,10 @@ type path struct {
 	hops  *nextHops  // shared; nil: there is no route, or a fixed one
 	fixed *msg.Route // a static route; nothing else counts then
 
-	best           advert // whose entry describes the route
-	cost           int32
-	drained, local bool // best's node is drained; this node advertises the prefix as well
+	best    advert // whose entry describes the route
+	cost    int32
+	drained drain // of best
+	local   bool  // this node advertises the prefix as well
 }
 
 func (p *path) exists() bool { return p.hops != nil || p.fixed != nil }
@@ -48,9 +49,7 @@ func sameAddresses(a, b *path) bool {
 func (p *path) bestEntry(prefix netip.Prefix) lsdb.PrefixEntry {
 	e := entryFor(p.best.entry, prefix)
 	e.Weight = 0
-	if p.drained {
-		e.Metrics.Drain = 1
-	}
+	e.Metrics.Drain = max(e.Metrics.Drain, int32(p.drained))
 	return e
 }
 
@@ -98,10 +97,11 @@ func (p *path) doNotInstall() bool { return p.fixed != nil && p.fixed.DoNotInsta
 type delta struct {
 	update map[netip.Prefix]msg.Route
 	delete map[netip.Prefix]msg.DeleteReason
+	same   map[netip.Prefix]bool // others that are new in the table, but weighed by the policy the same as before
 }
 
 func newDelta(room int) delta {
-	return delta{update: make(map[netip.Prefix]msg.Route, room), delete: map[netip.Prefix]msg.DeleteReason{}}
+	return delta{update: make(map[netip.Prefix]msg.Route, room), delete: map[netip.Prefix]msg.DeleteReason{}, same: map[netip.Prefix]bool{}}
 }
 
 // update brings the route for a prefix up to date, and notes in d what is news. With hold a computed route that is there keeps
@@ -131,12 +131,24 @@ func (c *core) update(s *solver, rec *record, hold bool, d delta) {
 		c.withhold(rec, true)
 	case was.exists() && c.equal(rec.prefix, was, &now):
 	default:
+		weighed := was.exists() && (c.weighed != nil || c.policy != nil)
+		var before msg.Route // as it was handed on
+		if weighed {
+			before, _ = c.weighed.apply(c.route(rec))
+		}
 		if !was.exists() || !sameAddresses(was, &now) {
 			rec.backup = nil
 		}
 		c.cover(rec, notComputed)
 		c.replace(rec, now)
-		d.update[rec.prefix] = c.route(rec)
+		r := c.route(rec)
+		if weighed {
+			if after, _ := c.policy.apply(r); after.Equal(before) {
+				d.same[rec.prefix] = true
+				return
+			}
+		}
+		d.update[rec.prefix] = r
 	}
 }
 

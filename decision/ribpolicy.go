@@ -174,7 +174,7 @@ func (c *core) expirePolicy(now time.Time) {
 func (c *core) reweigh(d delta) {
 	for rec := range c.routed {
 		p := rec.prefix
-		if _, there := d.update[p]; there {
+		if _, there := d.update[p]; there || d.same[p] {
 			continue
 		}
 		r := c.route(rec)

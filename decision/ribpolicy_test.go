@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"openr/config"
 	"openr/lsdb"
 	"openr/msg"
 
@@ -323,4 +324,42 @@ func TestSharesAreInOrder(t *testing.T) {
 	if !slices.IsSortedFunc(got, msg.NextHop.Compare) || got[0].Area != "B" || hops[0].Weight != 0 {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestRibPolicyInTimeStamps: chains of time stamps say that routes were changed by a policy, and what happened to it.
+func TestRibPolicyInTimeStamps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startShell(t, func(c *config.Config) { c.RibPolicy, c.LinkMonitor.PerfMeasurement = true, true })
+		s.link("A", "1", "2", 0, 10, 10)
+		s.advertisePrefix("A", "2", p2)
+		s.publishAll(true)
+		s.Peers.Push(peers("2"))
+		s.update()
+		want := func(event string) {
+			t.Helper()
+			u, _ := s.update()
+			var got []string
+			for _, e := range u.PerfEvents {
+				got = append(got, e.Description)
+			}
+			if want := []string{"DECISION_RECEIVED", event, "ROUTE_UPDATE"}; !slices.Equal(got, want) || len(u.Update) != 1 {
+				t.Errorf("%q, want %q with one route: %q", got, want, routesIn(u))
+			}
+		}
+		set := func(ttl time.Duration) {
+			t.Helper()
+			if err := s.SetRibPolicy(t.Context(), RibPolicy{TTL: ttl, Statements: []RibStatement{{Prefixes: to(p2), SetWeight: &RibWeight{Default: 7}}}}); err != nil {
+				t.Fatal(err)
+			}
+			want("RIB_POLICY_UPDATE")
+		}
+		set(time.Hour)
+		if err := s.ClearRibPolicy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want("RIB_POLICY_CLEARED")
+		set(time.Second)
+		time.Sleep(time.Second)
+		want("RIB_POLICY_EXPIRED")
+	})
 }

@@ -2,6 +2,7 @@ package decision
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -118,7 +119,11 @@ func (d *Decision) take(now time.Time) {
 	if pub, ok := d.Publications.Take(); ok {
 		problems := d.core.apply(pub, now)
 		for _, p := range problems[:min(len(problems), maxSaid)] {
-			d.Log.Warn("ignored what a key says", zap.String("area", p.key.Area), zap.String("key", p.key.Key), zap.Error(p.err))
+			what := "ignored what a key says"
+			if ignored := (*unheededError)(nil); errors.As(p.err, &ignored) {
+				what = "an advertisement asks for a forwarding that it does not get"
+			}
+			d.Log.Warn(what, zap.String("area", p.key.Area), zap.String("key", p.key.Key), zap.Error(p.err))
 		}
 		if more := len(problems) - maxSaid; more > 0 {
 			d.Log.Warn("ignored what more keys say; "+counterError+" counts them all", zap.Int("keys", more))

@@ -4,16 +4,22 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"openr/config"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
+	"openr/thrift/gen/openrconfig"
 )
 
 // shell is a running Decision with the other ends of its queues.
@@ -380,6 +386,28 @@ func TestBetterRoutesComeWithoutAnotherEvent(t *testing.T) {
 		s.publishAll(true)
 		if u, ok := s.update(); !ok || routesIn(u) != "+"+p3+" 11 to-2-0" {
 			t.Errorf("something worse as well: %v %v", ok, deltaText(u))
+		}
+	})
+}
+
+// TestWhatIsSaidOfKeys: a key that is ignored and one that asks for labels are told apart in the log.
+func TestWhatIsSaidOfKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logs, lines := observer.New(zapcore.WarnLevel)
+		s := startShellWith(t, Options{Log: zap.New(logs)})
+		e := lsdb.PrefixEntry{Prefix: prefix(p2), ForwardingType: openrconfig.PrefixForwardingType_SR_MPLS}
+		pub := newPublication()
+		pub.KeyVals[msg.AreaKey{Area: "A", Key: lsdb.PrefixKey("2", e.Prefix)}] = value(lsdb.PrefixDatabase{Node: "2", Entry: e}.Marshal())
+		pub.KeyVals[msg.AreaKey{Area: "A", Key: lsdb.AdjKey("2")}] = value([]byte("garbage"))
+		s.Publications.Push(pub)
+		synctest.Wait()
+		var said []string
+		for _, l := range lines.All() {
+			said = append(said, l.Message+": "+l.ContextMap()["key"].(string))
+		}
+		slices.Sort(said)
+		if want := []string{"an advertisement asks for a forwarding that it does not get: " + lsdb.PrefixKey("2", e.Prefix), "ignored what a key says: adj:2"}; !slices.Equal(said, want) {
+			t.Errorf("%q, want %q", said, want)
 		}
 	})
 }

@@ -13,15 +13,25 @@ type candidate struct {
 type selection struct {
 	all          []candidate // those to route to, sorted by node and area; empty: nobody is reachable
 	best         candidate   // the one whose entry describes the route
-	bestDrained  bool        // best's node is drained, hard or soft
+	bestDrained  drain       // of best's node, and of what it speaks for
 	localPresent bool        // the root advertises the prefix itself, not on behalf of another area
 }
 
+// drain is how far traffic is to keep away from an advertiser. As PrefixMetrics.Drain it goes with the prefix to other areas. Open/R
+// knows it there as zero or not, so that its own borders hand on softDrain where hardDrain is meant.
+type drain uint8
+
+const (
+	noDrain   drain = iota
+	softDrain       // rather to others
+	hardDrain       // not at all if there are others
+)
+
 // choose decides to which of the advertisers of a prefix the root sends packets (Open/R decision/SpfSolver.cpp,
-// selectBestRoutes). Only reachable ones count, hard-drained ones only if there are no others. Without best route
+// selectBestRoutes). Only reachable ones count, hard-drained ones, wherever they are, only if there are no others. Without best route
 // selection all that remain are equal. With it, the best metrics win: not drained, highest path preference, highest
-// source preference, then lowest distance (SHORTEST_DISTANCE), or lowest distance in each area (PER_AREA_SHORTEST_DISTANCE). The
-// result is good until the next call.
+// source preference, then lowest distance (SHORTEST_DISTANCE), or lowest distance in each area of those that have crossed the fewest
+// areas (PER_AREA_SHORTEST_DISTANCE). The result is good until the next call.
 func (s *solver) choose(advertised []advert) selection {
 	var sel selection
 	reachable := s.scratch[:0]
@@ -50,7 +60,7 @@ func (s *solver) choose(advertised []advert) selection {
 		}
 		sel.all = keep(sel.all, func(a candidate) bool { return s.compare(a, top) == 0 })
 		if s.distancePerArea {
-			sel.all = nearestPerArea(sel.all)
+			sel.all = nearestPerArea(leastCrossed(sel.all))
 		}
 	}
 	sel.best = sel.all[0]
@@ -62,7 +72,7 @@ func (s *solver) choose(advertised []advert) selection {
 			}
 		}
 	}
-	sel.bestDrained = sel.best.hardDrained() || sel.best.softDrained()
+	sel.bestDrained = sel.best.drain()
 	return sel
 }
 
@@ -82,13 +92,26 @@ func (s *solver) look(a *advert) candidate {
 	return c
 }
 
-func (c candidate) hardDrained() bool { return c.known() && c.view.ls.graph[c.node].closed }
+// hardDrained reports whether the node, or the one in another area that it speaks for, is to be left out.
+func (c candidate) hardDrained() bool {
+	return c.entry.Metrics.Drain >= int32(hardDrain) || c.known() && c.view.ls.graph[c.node].closed
+}
 
 // softDrained reports whether the node has raised its metrics to keep traffic away.
 func (c candidate) softDrained() bool { return c.known() && c.view.ls.graph[c.node].soft }
 
 // known reports whether anything is known of the graph around the advertiser.
 func (c candidate) known() bool { return c.view != nil && int(c.node) < len(c.view.ls.graph) }
+
+func (c candidate) drain() drain {
+	switch {
+	case c.hardDrained():
+		return hardDrain
+	case c.softDrained():
+		return softDrain
+	}
+	return noDrain
+}
 
 // drained is 1 if traffic should rather go to another advertiser.
 func (c candidate) drained() int {
@@ -138,4 +161,14 @@ func nearestPerArea(all []candidate) []candidate {
 		}
 	}
 	return keep(all, func(a candidate) bool { return a.entry.Metrics.Distance == least[a.area] })
+}
+
+// leastCrossed returns the advertisements that have crossed the fewest areas. Without distances in common, this is what keeps two
+// nodes that join the same areas from sending to each other what both have from one of them.
+func leastCrossed(all []candidate) []candidate {
+	least := len(all[0].entry.AreaStack)
+	for _, a := range all[1:] {
+		least = min(least, len(a.entry.AreaStack))
+	}
+	return keep(all, func(a candidate) bool { return len(a.entry.AreaStack) == least })
 }

@@ -129,25 +129,22 @@ func (s *solver) compute(rec *record) (r path, ok bool) {
 	return path{hops: hops, best: *sel.best.advert, cost: saturate(cost), drained: sel.bestDrained, local: sel.localPresent}, true
 }
 
-// nextHops returns the ways to the nearest of the selected nodes, over all areas in which one of them advertises, and
-// how far it is; nil if there is none. Areas with a longer way do not contribute.
+// nextHops returns the ways to the nearest of the selected nodes, each through the areas in which it is selected, and how far it is;
+// nil if there is none. Areas with a longer way do not contribute. (Open/R goes to a node through all areas in which it is as soon as
+// anybody is selected there. Who is on the way need not have heard of the prefix, or may know another way to it, back through here.)
 func (s *solver) nextHops(selected []candidate, v4 bool) (all *nextHops, cost uint64) {
 	cost = unreached
 	for _, v := range s.views {
-		if v.tree == nil || !slices.ContainsFunc(selected, func(a candidate) bool { return a.view == v }) {
+		if v.tree == nil {
 			continue
 		}
 		nearest, least := s.nearest[:0], uint64(unreached)
 		for _, a := range selected {
-			d := a.dist
-			if a.view != v {
-				d = v.distance(a.node)
-			}
-			switch {
-			case d == unreached || d > least:
+			switch d := a.dist; {
+			case a.view != v || d == unreached || d > least:
 			case d < least:
 				nearest, least = append(nearest[:0], a.node), d
-			case !slices.Contains(nearest, a.node):
+			default:
 				nearest = append(nearest, a.node)
 			}
 		}

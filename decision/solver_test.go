@@ -265,7 +265,7 @@ func TestBestRouteSelection(t *testing.T) {
 						t.Errorf("local considered: %v", r.LocalConsidered)
 					}
 					db := b.node("A", r.BestNode)
-					if drained := db.Overloaded || db.MetricIncrement != 0; drained && r.Best.Metrics.Drain != 1 {
+					if drained := db.Overloaded || db.MetricIncrement != 0; drained && r.Best.Metrics.Drain != map[bool]int32{true: 2, false: 1}[db.Overloaded] {
 						t.Error("the drain of the best node is not handed on")
 					}
 				}

@@ -98,11 +98,11 @@ func (s *solver) spread(selected []candidate, hops *nextHops, cost uint64, v4 bo
 	var ways []weightedWay
 	of := map[int32]int{} // a node that advertises in several areas is one
 	for _, v := range s.views {
-		if v.tree == nil || !slices.ContainsFunc(selected, func(a candidate) bool { return a.view == v }) {
+		if v.tree == nil {
 			continue
 		}
 		for _, a := range selected {
-			if v.distance(a.node) != cost {
+			if a.view != v || a.dist != cost {
 				continue
 			}
 			i, known := of[a.node]

@@ -33,6 +33,14 @@ func (o origin) equal(p origin) bool {
 // over this node's own in route selection; else the best by path preference, source preference and distance; of equals
 // the lowest type (Open/R prefix-manager/PrefixManager.cpp, getBestPrefixEntry; the drain metric does not count).
 func choose(byType map[lsdb.PrefixType]origin, ready func(origin) bool) (best lsdb.PrefixType, ok bool) {
+	if len(byType) == 1 { // as mostly
+		for t, o := range byType {
+			if ready(o) {
+				return t, true
+			}
+		}
+		return 0, false
+	}
 	for _, t := range slices.Sorted(maps.Keys(byType)) {
 		o := byType[t]
 		if !ready(o) {

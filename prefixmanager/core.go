@@ -273,6 +273,14 @@ func (c *core) ready(o origin) bool {
 	return ok
 }
 
+// best returns the entry of a prefix to advertise in an area, if there is one. Areas can differ in it: what is redistributed does
+// not go where it comes from. There the prefix stays this node's own if it has it as well, which decision has to see to judge
+// between the two; if it vanished, so would the reason why the other was better, and the two would take turns for ever.
+func (c *core) best(p netip.Prefix, area string) (origin, bool) {
+	t, ok := choose(c.origins[p], func(o origin) bool { return c.ready(o) && slices.Contains(o.areas, area) })
+	return c.origins[p][t], ok
+}
+
 // sync returns the key requests that bring the keys in line with what is to be advertised. It must not be called before
 // the first complete report of programmed routes.
 func (c *core) sync() msg.KeyRequests {
@@ -280,35 +288,40 @@ func (c *core) sync() msg.KeyRequests {
 	for p := range c.dirty {
 		key := lsdb.PrefixKey(c.me, p)
 		var wanted []string
-		if t, ok := choose(c.origins[p], c.ready); ok {
-			best := c.origins[p][t]
-			var unchanged []byte // the content for areas without a policy
-			for _, area := range best.areas {
-				data := unchanged
-				if v, by := c.judge(area, best); by != nil {
-					c.tally.policy(area, p, by, v)
-					if !v.Accepted {
-						continue
-					}
-					data = lsdb.PrefixDatabase{Node: c.me, Entry: v.Entry}.Marshal()
-					c.look(v.Entry)
-				} else if data == nil {
-					data = lsdb.PrefixDatabase{Node: c.me, Entry: best.entry}.Marshal()
-					unchanged = data
-					c.look(best.entry)
-				}
-				wanted = append(wanted, area)
-				k := msg.AreaKey{Area: area, Key: key}
-				old, had := c.keys[k]
-				if had && bytes.Equal(old, data) {
+		var unchanged []byte // the content for areas without a policy
+		var kind lsdb.PrefixType
+		for _, area := range c.areas {
+			best, ok := c.best(p, area)
+			if !ok {
+				continue
+			}
+			if best.entry.Type != kind {
+				kind, unchanged = best.entry.Type, nil
+			}
+			data := unchanged
+			if v, by := c.judge(area, best); by != nil {
+				c.tally.policy(area, p, by, v)
+				if !v.Accepted {
 					continue
 				}
-				requests[k] = msg.KeyRequest{Op: msg.KeyPersist, Data: data}
-				c.keys[k] = data
-				c.tally.advertised[area]++
-				if !had {
-					c.written[p]++
-				}
+				data = lsdb.PrefixDatabase{Node: c.me, Entry: v.Entry}.Marshal()
+				c.look(v.Entry)
+			} else if data == nil {
+				data = lsdb.PrefixDatabase{Node: c.me, Entry: best.entry}.Marshal()
+				unchanged = data
+				c.look(best.entry)
+			}
+			wanted = append(wanted, area)
+			k := msg.AreaKey{Area: area, Key: key}
+			old, had := c.keys[k]
+			if had && bytes.Equal(old, data) {
+				continue
+			}
+			requests[k] = msg.KeyRequest{Op: msg.KeyPersist, Data: data}
+			c.keys[k] = data
+			c.tally.advertised[area]++
+			if !had {
+				c.written[p]++
 			}
 		}
 		for _, area := range c.areas {
@@ -354,11 +367,12 @@ func (c *core) list() []Advertised {
 			a := Advertised{
 				Entry: o.entry, Areas: slices.Clone(o.areas), Best: ok && t == best, Awaiting: !c.ready(o), Injected: o.injected, IGPCost: o.igpCost,
 			}
-			if a.Best {
-				for _, area := range o.areas {
-					if _, has := c.keys[msg.AreaKey{Area: area, Key: lsdb.PrefixKey(c.me, p)}]; has {
-						a.Written = append(a.Written, area)
-					}
+			for _, area := range o.areas {
+				if in, ok := c.best(p, area); !ok || in.entry.Type != t {
+					continue
+				}
+				if _, has := c.keys[msg.AreaKey{Area: area, Key: lsdb.PrefixKey(c.me, p)}]; has {
+					a.Written = append(a.Written, area)
 				}
 			}
 			out = append(out, a)

@@ -384,7 +384,8 @@ func TestNoRedistributionWithinOneArea(t *testing.T) {
 	b.want()
 }
 
-// A redistributed route that won over this node's own advertisement is what other areas hear.
+// TestRedistributedOverOwn: a redistributed route that won over this node's own advertisement is what other areas hear. Where it
+// comes from, the prefix stays this node's own.
 func TestRedistributedOverOwn(t *testing.T) {
 	b := newBench(t, testConfig("A", "B"))
 	b.loopbacks("10.0.0.0/24")
@@ -393,9 +394,68 @@ func TestRedistributedOverOwn(t *testing.T) {
 	r := via("10.0.0.0/24", "A")
 	r.LocalConsidered = true
 	b.applyProgrammed(msg.Programmed{Update: table(r)})
-	b.want("+B 10.0.0.0/24 RIB", "-A 10.0.0.0/24")
+	b.want("+B 10.0.0.0/24 RIB")
+	for _, a := range b.list() {
+		if own := a.Entry.Type == lsdb.PrefixLoopback; own == a.Best || !slices.Equal(a.Written, map[bool][]string{true: {"A"}, false: {"B"}}[own]) {
+			t.Errorf("%+v", a)
+		}
+	}
+	for area, want := range map[string]lsdb.PrefixType{"A": lsdb.PrefixLoopback, "B": lsdb.PrefixRIB} {
+		if got := b.inArea(area, AfterPolicy); len(got) != 1 || got[0].Entry.Type != want {
+			t.Errorf("in area %s: %+v", area, got)
+		}
+	}
 	b.applyProgrammed(msg.Programmed{Delete: map[netip.Prefix]bool{prefix("10.0.0.0/24"): true}})
-	b.want("+A 10.0.0.0/24 LOOPBACK", "+B 10.0.0.0/24 LOOPBACK")
+	b.want("+B 10.0.0.0/24 LOOPBACK")
+}
+
+// TestDrainedOwnComesToRest: this node is drained, so that decision prefers somebody else's advertisement to its own as long as it
+// sees both. What is said about that in either area does not take the reason for it away.
+func TestDrainedOwnComesToRest(t *testing.T) {
+	const p = "10.0.0.0/24"
+	for name, own := range map[string]func(b *bench){
+		"interface": func(b *bench) { b.loopbacks(p) },
+		"injected":  func(b *bench) { b.ok(b.inject(entries(entry(p, lsdb.PrefixBreeze)))) },
+		"configured": func(b *bench) {
+			b.applyProgrammed(msg.Programmed{Update: table(dropped(p))})
+		},
+	} {
+		cfg := testConfig("A", "B", "C")
+		if name == "configured" {
+			originate(cfg, p, 0, true)
+		}
+		b := newBench(t, cfg)
+		b.start()
+		b.full()
+		own(b)
+		b.sync()
+		for round := 0; ; round++ {
+			r := via(p, "A") // the other one's, nearest in A
+			if name == "configured" {
+				r.Best.Metrics = lsdb.PrefixMetrics{PathPreference: 1000, SourcePreference: 100} // no better than this node's
+			}
+			for _, data := range b.keys { // what decision sees of this node
+				db, err := lsdb.ParsePrefixDatabase(data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.LocalConsidered = r.LocalConsidered || len(db.Entry.AreaStack) == 0
+			}
+			b.applyProgrammed(msg.Programmed{Update: table(r)})
+			if len(b.sync()) == 0 {
+				break
+			}
+			if round > 3 {
+				t.Fatalf("%s: it does not come to rest", name)
+			}
+		}
+		for area, want := range map[string]bool{"A": true, "B": false, "C": false} {
+			db, err := lsdb.ParsePrefixDatabase(b.keys[msg.AreaKey{Area: area, Key: lsdb.PrefixKey("me", prefix(p))}])
+			if err != nil || (db.Entry.Type != lsdb.PrefixRIB) != want {
+				t.Errorf("%s: in area %s: %+v %v", name, area, db, err)
+			}
+		}
+	}
 }
 
 // TestRequestsAddUp: after any history, the requests applied in order leave the same keys as a newcomer would write.

@@ -7,12 +7,12 @@
 //
 //	config, origination policy ┐
 //	prefixes (LOOPBACK)        ┤
-//	Advertise, Sync ...        ┼─▶ origins (prefix, type) ─▶ best per prefix ─▶ import policy of each area ─▶ wanted keys ─▶ key requests
+//	Advertise, Sync ...        ┼─▶ origins (prefix, type) ─▶ best per area ─▶ import policy of each area ─▶ wanted keys ─▶ key requests
 //	programmed routes          ┘       └─▶ static routes                own keys in the store that are not wanted ─▶ tombstones
 //
 // Policies are those of package policy. An area's import policy judges all that this node would advertise to the area, its own
-// prefixes and those of other areas alike, after the best entry of each prefix was chosen: if it rejects that one, no other
-// takes its place.
+// prefixes and those of other areas alike, after the best entry of each prefix was chosen among those that go there: if it rejects
+// that one, no other takes its place.
 //
 // No key is written before the first complete report of programmed routes, so that nobody sends packets here that this
 // node cannot forward yet, and nothing that a former run advertised flaps.

@@ -89,11 +89,10 @@ func (c *core) look(e lsdb.PrefixEntry) {
 // inArea returns the best entry of each prefix that goes to area, on one side of the area's policy, sorted by prefix.
 func (c *core) inArea(area string, stage Stage) (routes []AreaRoute) {
 	for _, p := range slices.SortedFunc(maps.Keys(c.origins), netip.Prefix.Compare) {
-		t, ok := choose(c.origins[p], c.ready)
-		if !ok || !slices.Contains(c.origins[p][t].areas, area) {
+		o, ok := c.best(p, area)
+		if !ok {
 			continue
 		}
-		o := c.origins[p][t]
 		v, by := c.judge(area, o)
 		if r, ok := seen(o.entry, v, by, stage); ok {
 			r.IGPCost = o.igpCost

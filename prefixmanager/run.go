@@ -44,9 +44,9 @@ type PrefixManager struct {
 type Advertised struct {
 	Entry    lsdb.PrefixEntry // Entry.Prefix and Entry.Type identify it
 	Areas    []string         // where it is meant to be advertised, sorted
-	Best     bool             // of the entries for this prefix it is the one that is advertised
+	Best     bool             // of the entries for this prefix it is the one that is advertised, but in areas to which it does not go
 	Awaiting bool             // it is not advertised before the prefix stands in the forwarding table
-	Written  []string         // areas in which its key stands now, sorted
+	Written  []string         // areas in which it stands in the prefix's key now, sorted
 	Injected bool             // it came through Advertise or SyncByType
 	IGPCost  int32            // of a redistributed route: how far its destination is
 }

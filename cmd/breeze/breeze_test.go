@@ -95,6 +95,9 @@ func TestDecision(t *testing.T) {
 	if out, code := typed(t, printed, "--port", port, "decision", "set-rib-policy", "-"); code != 0 {
 		t.Errorf("what was printed,\n%s\nis refused: %s", printed, out)
 	}
+	if out, code := typed(t, printed+"{}", "--port", port, "decision", "set-rib-policy", "-"); code != 2 || !strings.Contains(out, "there is something behind the policy") {
+		t.Errorf("what follows the policy is passed over: %d %s", code, out)
+	}
 	if again := breeze(t, "--port", port, "decision", "rib-policy", "--json"); again != printed {
 		t.Errorf("what was printed,\n%s\ncame back as\n%s", printed, again)
 	}

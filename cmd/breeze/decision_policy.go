@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -96,6 +97,9 @@ func readPolicy(text []byte) (*openrctrl.RibPolicy, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&file); err != nil {
 		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("there is something behind the policy")
 	}
 	policy := &openrctrl.RibPolicy{TTLSecs: file.TTL}
 	for i, st := range file.Statements {

@@ -34,11 +34,12 @@ func TestPrefixesAreWritten(t *testing.T) {
 	golden(t, "prefixmgr_write", serve(t, n),
 		"prefixmgr advertise 10.7.0.0/16 2001:db8:7::1", "prefixmgr advertise 10.7.0.0/16 --prefix-type vip --path-preference 900 --tags a,b --min-nexthop 2 --json",
 		"prefixmgr advertise 10.7.0.0/16 --prefix-type config", "prefixmgr advertise", "prefixmgr advertise x", "prefixmgr advertise 10.7.0.0/16 --forwarding-type x",
-		"prefixmgr advertise 10.7.0.0/16 --forwarding-algo x", "prefixmgr withdraw 10.7.0.0/16", "prefixmgr withdraw --prefix-type vip --all --json", "prefixmgr withdraw",
+		"prefixmgr advertise 10.7.0.0/16 --forwarding-algo x", "prefixmgr advertise 10.7.0.0/16 --min-nexthop -1", "prefixmgr sync 10.7.0.0/16 --weight -5",
+		"prefixmgr advertise 10.7.0.0/16 --distance -1", "prefixmgr advertise 10.7.0.0/16 --forwarding-type sr_mpls --forwarding-algo ksp2_ed_ecmp", "prefixmgr withdraw 10.7.0.0/16", "prefixmgr withdraw --prefix-type vip --all --json", "prefixmgr withdraw",
 		"prefixmgr withdraw --all 10.7.0.0/16", "prefixmgr sync 10.7.0.0/16 --prefix-type bgp", "prefixmgr sync --json")
 	want := []string{
 		"advertise 10.7.0.0/16 BREEZE 1000/100/0 [] 0; 2001:db8:7::1/128 BREEZE 1000/100/0 [] 0", "advertise 10.7.0.0/16 VIP 900/100/0 [a b] 2",
-		"advertise 10.7.0.0/16 CONFIG 1000/100/0 [] 0", "withdraw 10.7.0.0/16 BREEZE 0/0/0 [] 0", "withdraw all VIP",
+		"advertise 10.7.0.0/16 CONFIG 1000/100/0 [] 0", "advertise 10.7.0.0/16 BREEZE 1000/100/0 [] 0", "withdraw 10.7.0.0/16 BREEZE 0/0/0 [] 0", "withdraw all VIP",
 		"sync BGP: 10.7.0.0/16 BGP 1000/100/0 [] 0", "sync BREEZE: ",
 	}
 	if got := n.done(); !slices.Equal(got, want) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -70,8 +71,8 @@ func (p *prefixFlags) register(cmd *cobra.Command) {
 	f.StringSliceVar(&p.areaStack, "area-stack", nil, "areas that the prefix has come through; it is not advertised to them")
 	f.Int64Var(&p.minNextHops, "min-nexthop", 0, "next hops without which others do not use the prefix; 0: any number will do")
 	f.Int64Var(&p.weight, "weight", 0, "share of the traffic that other nodes send here, beside others that advertise the prefix with a weight; 0: none")
-	f.StringVar(&p.forwardingType, "forwarding-type", "IP", "IP or SR_MPLS")
-	f.StringVar(&p.forwardingAlgorithm, "forwarding-algo", "SP_ECMP", "SP_ECMP, KSP2_ED_ECMP ...")
+	f.StringVar(&p.forwardingType, "forwarding-type", "IP", "IP or SR_MPLS, which is passed on and not acted upon")
+	f.StringVar(&p.forwardingAlgorithm, "forwarding-algo", "SP_ECMP", "SP_ECMP or KSP2_ED_ECMP, which is passed on and not acted upon")
 	completePrefixTypes(cmd)
 }
 
@@ -81,13 +82,21 @@ func (p *prefixFlags) entries(args []string) ([]*types.PrefixEntry, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, n := range []struct {
+		flag  string
+		value int64
+	}{{"distance", int64(p.distance)}, {"min-nexthop", p.minNextHops}, {"weight", p.weight}} {
+		if n.value < 0 {
+			return nil, usagef("--%s %d: want 0 or more", n.flag, n.value)
+		}
+	}
 	forwarding, err := openrconfig.PrefixForwardingTypeFromString(strings.ToUpper(p.forwardingType))
 	if err != nil {
-		return nil, usagef("--forwarding-type %s: there is no such type", p.forwardingType)
+		return nil, usagef("--forwarding-type %s: there is no such type; there are %s", p.forwardingType, namesOf(openrconfig.PrefixForwardingTypeValues()))
 	}
 	algorithm, err := openrconfig.PrefixForwardingAlgorithmFromString(strings.ToUpper(p.forwardingAlgorithm))
 	if err != nil {
-		return nil, usagef("--forwarding-algo %s: there is no such algorithm", p.forwardingAlgorithm)
+		return nil, usagef("--forwarding-algo %s: there is no such algorithm; there are %s", p.forwardingAlgorithm, namesOf(openrconfig.PrefixForwardingAlgorithmValues()))
 	}
 	out := []*types.PrefixEntry{}
 	for _, prefix := range prefixesThrift(prefixes) {
@@ -107,6 +116,26 @@ func (p *prefixFlags) entries(args []string) ([]*types.PrefixEntry, error) {
 	return out, nil
 }
 
+// namesOf lists the values of an enumeration.
+func namesOf[E fmt.Stringer](all iter.Seq[E]) string {
+	var out []string
+	for v := range all {
+		out = append(out, v.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+// warnUnheeded says so if prefixes ask for a forwarding that they do not get.
+func (a *app) warnUnheeded(p *prefixFlags) {
+	for _, f := range []struct{ flag, value, heeded string }{
+		{"forwarding-type", p.forwardingType, "IP"}, {"forwarding-algo", p.forwardingAlgorithm, "SP_ECMP"},
+	} {
+		if !strings.EqualFold(f.value, f.heeded) {
+			a.warn("--%s %s is advertised and has no effect: today's Open/R routes as with %s, and so does this agent", f.flag, strings.ToUpper(f.value), f.heeded)
+		}
+	}
+}
+
 func (a *app) advertisePrefixes() *cobra.Command {
 	var p prefixFlags
 	cmd := &cobra.Command{
@@ -118,6 +147,7 @@ func (a *app) advertisePrefixes() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.warnUnheeded(&p)
 			if err := s.AdvertisePrefixes(s.ctx, entries); err != nil {
 				return err
 			}
@@ -138,6 +168,7 @@ func (a *app) syncPrefixes() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.warnUnheeded(&p)
 			if err := s.SyncPrefixesByType(s.ctx, network.PrefixType(p.kind), entries); err != nil {
 				return err
 			}
