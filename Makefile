@@ -10,7 +10,7 @@ BENCH   ?= .
 FUZZTIME ?= 60s
 CHAOS    ?= 10m
 
-.PHONY: all build demo demo-endpoint test test-endpoint bench-endpoint unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib bench-load compare ca deb rpm test-systemd setup clean help
+.PHONY: all build demo demo-endpoint test test-endpoint bench-endpoint unit lint race fuzz fuzz-once seeds sim chaos namespaces gen gen-check bench bench-fib bench-load compare ca deb rpm test-systemd test-systemd-fast setup clean help
 
 all: build
 
@@ -101,7 +101,10 @@ deb: ## Debian packages for amd64 and arm64, in dist/
 rpm: ## RPM packages for amd64 and arm64, in dist/
 	./packaging/build.sh rpm
 
-test-systemd: setup ## packages and restarts under a real systemd in a container (not part of make test)
+test-systemd-fast: setup ## restarts under a real systemd: a minute, part of make test
+	./scripts/gotest.sh -count=1 -timeout 10m -run '^(TestQuick|TestUnit)$$' ./tests/systemd
+
+test-systemd: setup ## packages and restarts under a real systemd in a container: all of it; make test has the fast ones
 	$(GO) test -count=1 -timeout 30m ./tests/systemd
 
 setup: ## install what the other targets need (Debian, as root)

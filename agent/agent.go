@@ -211,7 +211,10 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		KvStore: store, Spark: discovery, LinkMonitor: linkMonitor, Decision: routeComputation, Fib: forwarding, PrefixManager: prefixManager,
 		ConfigStore: a.store, Endpoints: endpoints, KeyRequests: keyRequests, Agent: a,
 	})
-	a.ask = asked{kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding, directory: directory}
+	a.ask = asked{
+		kvStore: store, spark: discovery, linkMonitor: linkMonitor, decision: routeComputation, fib: forwarding, prefixManager: prefixManager,
+		directory: directory,
+	}
 	a.server = &rpc.Server{
 		Service: control.Service(), TLS: serverTLS, Log: log.Named("rpc"), Counters: counters, MaxFrame: maxMessage, MaxReceiving: maxMessage,
 	}
@@ -247,7 +250,8 @@ func New(ctx context.Context, o Options) (_ *Agent, err error) {
 		a.modules = append(a.modules, module{name: "endpoint", run: directory.run, alive: directory.node.Alive})
 	}
 	if below.redistributed != nil {
-		a.modules = append(a.modules, module{name: "redistribution", run: redistribution{below.redistributed, prefixes}.run})
+		r := newRedistribution(below.redistributed, prefixes)
+		a.modules = append(a.modules, module{name: "redistribution", run: r.run, alive: r.alive})
 	}
 	return a, nil
 }

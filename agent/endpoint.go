@@ -11,6 +11,7 @@ import (
 	"openr/endpoint"
 	"openr/endpoint/node"
 	"openr/fib"
+	"openr/internal/crash"
 	"openr/msg"
 	"openr/queue"
 )
@@ -32,7 +33,7 @@ func newEndpointDirectory(f *fib.Fib, o node.Options) *endpointDirectory {
 func (d *endpointDirectory) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { d.followRoutes(ctx) })
+	wg.Go(func() { defer crash.Guard(); d.followRoutes(ctx) })
 	return d.node.Run(ctx)
 }
 

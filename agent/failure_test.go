@@ -18,6 +18,7 @@ import (
 
 	"openr/config"
 	"openr/fib"
+	"openr/internal/crash"
 	"openr/kvstore"
 	"openr/linkmonitor"
 	"openr/monitor"
@@ -33,12 +34,18 @@ type ether struct {
 	mu     sync.Mutex // guards what follows
 	hellos []*types.SparkHelloMsg
 	hang   chan struct{} // not nil: Join does not return before it is closed
+	trap   string        // where to panic: "Join", or, a minute after the start, "Receive"
+	once   sync.Once     // closes closed
 	closed chan struct{}
 }
 
 var _ spark.PacketIO = (*ether)(nil)
 
 func (e *ether) Receive([]byte) (spark.Received, error) {
+	if e.trap == "Receive" {
+		time.Sleep(time.Minute)
+		panic("what came in")
+	}
 	<-e.closed
 	return spark.Received{}, net.ErrClosed
 }
@@ -57,6 +64,9 @@ func (e *ether) Send(_ int, _ netip.Addr, data []byte) error {
 }
 
 func (e *ether) Join(int) error {
+	if e.trap == "Join" {
+		panic("no such group")
+	}
 	if e.hang != nil {
 		<-e.hang
 	}
@@ -65,7 +75,7 @@ func (e *ether) Join(int) error {
 
 func (e *ether) Leave(int) error { return nil }
 
-func (e *ether) Close() error { close(e.closed); return nil }
+func (e *ether) Close() error { e.once.Do(func() { close(e.closed) }); return nil }
 
 // restarts returns how many hellos have announced a restart.
 func (e *ether) restarts() (n int) {
@@ -141,6 +151,7 @@ func (a *alone) release(hang chan struct{}) {
 	if a.logged("does not end") != "" {
 		a.close()
 	}
+	_ = a.ether.Close() // a module that has panicked has not
 	synctest.Wait()
 }
 
@@ -175,6 +186,14 @@ func TestFailures(t *testing.T) {
 			want:   "fib panicked: no such table", logged: []string{"panicking.Dump"}, within: time.Minute,
 		},
 		{
+			name: "panic in spark, which is to tell the neighbours", change: func(_ *config.Config, _ *Surroundings, e *ether) { e.trap = "Join" },
+			want: "spark panicked: no such group", logged: []string{"(*ether).Join"}, within: announceTime + failureTime,
+		},
+		{
+			name: "panic on a goroutine of a module", change: func(_ *config.Config, _ *Surroundings, e *ether) { e.trap = "Receive" },
+			want: "panic: what came in", logged: []string{"(*ether).Receive", "all goroutines:\n"}, within: time.Minute + failureTime,
+		},
+		{
 			name: "error of a module",
 			add: func(a *alone) {
 				a.modules = append(a.modules, module{name: "endpoint", run: func(context.Context) error {
@@ -194,6 +213,19 @@ func TestFailures(t *testing.T) {
 			},
 			want:   "watchdog: endpoint has not come round for 5m40s, 5m0s are allowed",
 			logged: []string{"where endpoint hangs:\n1 goroutine(s) of endpoint:", "endpoint does not end"}, within: 6*time.Minute + failureTime,
+		},
+		{
+			name: "stuck module, by a deadline from the configuration",
+			change: func(cfg *config.Config, _ *Surroundings, _ *ether) {
+				cfg.Watchdog.Interval, cfg.Watchdog.ModuleTimeout = 2*time.Second, 9*time.Second
+			},
+			add: func(a *alone) {
+				a.modules = append(a.modules, module{
+					name: "endpoint", run: func(context.Context) error { <-hang; return nil },
+					alive: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+				})
+			},
+			want: "watchdog: endpoint has not come round for 12s, 9s are allowed", within: 20*time.Second + failureTime,
 		},
 		{
 			name: "stuck spark",
@@ -223,6 +255,7 @@ func TestFailures(t *testing.T) {
 				if test.add != nil {
 					test.add(a)
 				}
+				defer crash.Handle(a.Panicked)()
 				a.run(t)
 				defer a.stop()
 				if test.trouble != nil {
@@ -416,6 +449,47 @@ func TestStatusOfStuckModule(t *testing.T) {
 		a.stop()
 		close(hang)
 		if err := <-a.ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStatusOfLastStages: of stages that follow at once, too, the one that does not come is told, and who is to see to it.
+func TestStatusOfLastStages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := startAlone(t, nil) // no module runs
+		defer func() {
+			a.close()
+			_ = a.ether.Close()
+		}()
+		a.stages.Reached(monitor.AgentConfigured)
+		for _, test := range []struct {
+			stage, before monitor.Stage
+			want          string
+		}{
+			{monitor.PrefixDBSynced, monitor.FIBSynced, "prefixmanager to answer"},
+			{monitor.Initialized, monitor.PrefixDBSynced, "spark to answer"},
+		} {
+			if what, _ := a.waiting(t.Context(), test.stage); what != "" {
+				t.Errorf("%v waits for %q, not for the stage before", test.stage, what)
+			}
+			a.stages.Reached(test.before)
+			if what, _ := a.waiting(t.Context(), test.stage); !strings.HasPrefix(what, test.want) {
+				t.Errorf("%v waits for %q, want %q", test.stage, what, test.want)
+			}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		synctest.Wait()
+		for stage, want := range map[monitor.Stage]string{monitor.PrefixDBSynced: "the prefixes to be advertised", monitor.Initialized: "the neighbors to be told"} {
+			if what, _ := a.waiting(ctx, stage); what != want {
+				t.Errorf("%v waits for %q, want %q", stage, what, want)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})

@@ -21,17 +21,29 @@ const (
 
 // redistribution has prefixmanager advertise what zebra tells of the routes of others, as prefixes of type DEFAULT.
 type redistribution struct {
-	from *queue.Queue[zebra.Redistribution]
-	to   *queue.Queue[msg.PrefixUpdate]
+	from  *queue.Queue[zebra.Redistribution]
+	to    *queue.Queue[msg.PrefixUpdate]
+	calls *queue.Calls
 }
 
+func newRedistribution(from *queue.Queue[zebra.Redistribution], to *queue.Queue[msg.PrefixUpdate]) *redistribution {
+	return &redistribution{from, to, queue.NewCalls()}
+}
+
+// alive returns nil when the loop of run has come round, or an error when ctx ends.
+func (r *redistribution) alive(ctx context.Context) error { return r.calls.Do(ctx, func() {}) }
+
 // run works until ctx is done.
-func (r redistribution) run(ctx context.Context) error {
+func (r *redistribution) run(ctx context.Context) error {
+	defer r.calls.Stop()
 	routes := map[zebra.RedistributedKey]bool{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case call := <-r.calls.C():
+			call()
+			continue
 		case <-r.from.C():
 		}
 		u, ok := r.from.Take()

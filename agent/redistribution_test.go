@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -8,6 +10,8 @@ import (
 
 	"openr/fib/zebra"
 	"openr/lsdb"
+	"openr/msg"
+	"openr/queue"
 )
 
 func TestRedistribution(t *testing.T) {
@@ -46,5 +50,30 @@ func TestRedistribution(t *testing.T) {
 		if !slices.Equal(prefixes, step.want) {
 			t.Errorf("%s: advertised %v of %v, want %v", step.name, prefixes, slices.Collect(maps.Keys(known)), step.want)
 		}
+	}
+}
+
+// TestRedistributionLives: the watchdog is answered while there is nothing to do, and not once the loop has ended.
+func TestRedistributionLives(t *testing.T) {
+	from, to := queue.New(zebra.MergeRedistribution), queue.New(msg.MergePrefixes)
+	r := newRedistribution(from, to)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(ctx) }()
+	if err := r.alive(t.Context()); err != nil {
+		t.Error(err)
+	}
+	prefix := netip.MustParsePrefix("fd00:7::/64")
+	from.Push(zebra.Redistribution{Update: map[zebra.RedistributedKey]zebra.RedistributedRoute{{Type: "static", Prefix: prefix}: {}}})
+	<-to.C()
+	if u, ok := to.Take(); !ok || len(u[lsdb.PrefixDefault]) != 1 {
+		t.Errorf("advertised %+v", u)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := r.alive(t.Context()); !errors.Is(err, queue.ErrStopped) {
+		t.Errorf("after the end: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/watchdog"
 )
@@ -34,13 +35,13 @@ const (
 // Whatever happens once DrainAndStop is done is no error: who has left for good must not be started again.
 //
 // When ctx ends or something fails, neighbours are told that this is a restart, and routes, adjacencies and keys are left in
-// place for the next run to take over. A panic of a goroutine that is not a module's loop ends the process without that:
-// nothing can catch it. The neighbours' hold time is what covers the restart then.
+// place for the next run to take over. Of a panic of a goroutine that is not a module's loop Run hears by Panicked.
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
+		defer crash.Guard()
 		select {
 		case <-a.left:
 			stop()
@@ -56,7 +57,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		for _, m := range a.modules {
 			if m.early == early {
 				a.unfinished.add(m.name)
-				group.Go(func() error { return a.run(ctx, m) })
+				group.Go(func() error { defer crash.Guard(); return a.run(ctx, m) })
 			}
 		}
 	}
@@ -80,7 +81,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // end waits until all modules have ended; not for ever, once they have been told to.
 func (a *Agent) end(ctx context.Context, group *errgroup.Group) error {
 	ended := make(chan error, 1)
-	go func() { ended <- group.Wait() }()
+	go func() { defer crash.Guard(); ended <- group.Wait() }()
 	var patience <-chan time.Time
 	told := ctx.Done()
 	for {
@@ -157,7 +158,7 @@ func (a *Agent) fail(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
 	defer cancel()
 	announced := make(chan error, 1)
-	go func() { announced <- a.ask.spark.Announce(ctx) }() // before anything else, even the log
+	go func() { defer crash.Guard(); announced <- a.ask.spark.Announce(ctx) }() // before anything else, even the log
 	a.log.Error("something has failed; the agent ends and is to be started again", zap.Error(err))
 	select {
 	case err := <-announced:
@@ -168,6 +169,13 @@ func (a *Agent) fail(err error) error {
 		a.log.Warn("the neighbours could not be told of the restart in time")
 	}
 	return err
+}
+
+// Panicked ends the agent because of a panic on a goroutine that is not a module's loop: what crash.Handle is to be given. The
+// goroutine may have left things locked, so whatever hangs then is not waited for long.
+func (a *Agent) Panicked(cause any, stack []byte) {
+	a.Abort(fmt.Errorf("panic: %v", cause)) // the neighbours come first
+	a.log.Error(fmt.Sprintf("panic outside of the modules' loops: %v\n%s", cause, stack[:min(len(stack), moduleStacks)]))
 }
 
 // Abort ends the agent as a failure does, whose cause the log then tells together with the stacks of all goroutines. It does

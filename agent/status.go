@@ -11,6 +11,7 @@ import (
 	"openr/kvstore"
 	"openr/linkmonitor"
 	"openr/monitor"
+	"openr/prefixmanager"
 	"openr/spark"
 )
 
@@ -25,7 +26,9 @@ type asked struct {
 	linkMonitor *linkmonitor.LinkMonitor
 	decision    *decision.Decision
 	fib         *fib.Fib
-	directory   *endpointDirectory // nil: there is none here
+
+	prefixManager *prefixmanager.PrefixManager
+	directory     *endpointDirectory // nil: there is none here
 }
 
 // Status implements ctrl.Agent.
@@ -66,6 +69,15 @@ func (a *Agent) waitsFor(ctx context.Context, stage monitor.Stage) string {
 	return what
 }
 
+// lastStep says what a stage waits for that follows at once upon the one before: nothing until that is reached, then a loop to
+// come round.
+func (a *Agent) lastStep(ctx context.Context, before monitor.Stage, step string, alive func(context.Context) error) (string, error) {
+	if _, reached := a.stages.Times()[before]; !reached {
+		return "", nil
+	}
+	return step, alive(ctx)
+}
+
 // waiting says what a stage waits for that has not been reached, empty if it is the stage before or nothing worth a word, and
 // when it is reached at the latest, zero if there is no bound or it is not known yet. A module that does not answer soon is what
 // is waited for.
@@ -103,6 +115,13 @@ func (a *Agent) waiting(ctx context.Context, stage monitor.Stage) (what string, 
 	case monitor.FIBSynced:
 		module = "fib"
 		what, err = a.ask.fib.Waiting(ctx)
+	// What is left is done in the next round of a loop.
+	case monitor.PrefixDBSynced:
+		module = "prefixmanager"
+		what, err = a.lastStep(ctx, monitor.FIBSynced, "the prefixes to be advertised", a.ask.prefixManager.Alive)
+	case monitor.Initialized:
+		module = "spark"
+		what, err = a.lastStep(ctx, monitor.PrefixDBSynced, "the neighbors to be told", a.ask.spark.Alive)
 	}
 	if err != nil {
 		return module + " to answer: " + err.Error(), time.Time{}

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/monitor"
 )
 
@@ -66,7 +67,7 @@ func open(o Options, write func(string, []byte) error) (*Store, error) {
 		_ = s.flush() // a failure is logged and tried again
 	}
 	s.gauges()
-	go s.retry()
+	go func() { defer crash.Guard(); s.retry() }()
 	return s, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"openr/config"
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -120,7 +121,7 @@ func (k *KvStore) carryOut(ctx context.Context, e effects) {
 		rctx, cancel := context.WithCancel(ctx)
 		r := &runner{peer: s.peer, dial: k.opts.Dial, jobs: make(chan job, maxFlying+1), results: k.results, cancel: cancel}
 		k.runners[s.id] = r
-		k.wg.Go(func() { r.run(rctx) })
+		k.wg.Go(func() { defer crash.Guard(); r.run(rctx) })
 	}
 	for _, j := range e.jobs {
 		if r := k.runners[j.session]; r != nil {

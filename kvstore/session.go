@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"openr/internal/crash"
 	"openr/msg"
 )
 
@@ -94,6 +95,7 @@ func (r *runner) run(ctx context.Context) {
 		}
 		conn := l
 		requests.Go(func() {
+			defer crash.Guard()
 			res.link = conn.Link()
 			if res.answer, res.err = request(ctx, conn, j); res.err != nil {
 				r.fail(j.round)

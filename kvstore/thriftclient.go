@@ -14,6 +14,7 @@ import (
 
 	"github.com/apache/thrift/lib/go/thrift"
 
+	"openr/internal/crash"
 	"openr/msg"
 	"openr/thrift/compress"
 	wire "openr/thrift/gen/kvstore"
@@ -83,7 +84,7 @@ func (d *dialer) dial(ctx context.Context, p msg.Peer) (Client, error) {
 			dialect = rpc.THeader
 		}
 		// Not with ctx: other sessions may be waiting for it by the time this one gives up.
-		go c.connect(context.WithoutCancel(ctx), dialect)
+		go func() { defer crash.Guard(); c.connect(context.WithoutCancel(ctx), dialect) }()
 	}
 	c.users++
 	d.mu.Unlock()
@@ -148,7 +149,7 @@ func (c *conn) leave() {
 	case <-c.ready:
 		c.close()
 	default:
-		go c.close() // when it has come up
+		go func() { defer crash.Guard(); c.close() }() // when it has come up
 	}
 }
 
@@ -198,6 +199,7 @@ func (c *thriftClient) FullSync(ctx context.Context, area string, d Digest) (Syn
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(requestTimeout+sendingTime(d.mine.digestSize()), func() {
+		defer crash.Guard()
 		if !c.conn.rpc.Heard() {
 			cancel(errSilent)
 		}

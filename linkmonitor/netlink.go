@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netns"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"openr/internal/crash"
 )
 
 const (
@@ -132,6 +134,7 @@ func (n *Netlink) Run(ctx context.Context, resync <-chan struct{}, emit func([]L
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
+		defer crash.Guard()
 		var watch Watch
 		var began, looked time.Time
 		seen := carriers{n.tell, map[string]bool{}}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"openr/internal/crash"
 )
 
 // ErrNotStored is what a setter returns when its change is in effect but could not be stored.
@@ -30,7 +32,7 @@ func newSaver(store Store) *saver {
 		return nil
 	}
 	s := &saver{store: store, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
-	go s.run()
+	go func() { defer crash.Guard(); s.run() }()
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"openr/internal/crash"
 	"openr/queue"
 )
 
@@ -39,6 +40,7 @@ func (r *sourceRunner) resync(ctx context.Context) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	r.running = true
 	go func() {
+		defer crash.Guard()
 		err := r.source.Run(ctx, r.request, r.events.Push)
 		if err == nil {
 			err = errSourceEnded

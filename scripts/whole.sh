@@ -1,6 +1,6 @@
 #!/bin/sh
-# Test whole agents in network namespaces, as built (with those of the endpoint directory) and with the race detector, and then in two minutes of
-# chaos. What only needs processors goes on beside the former, with what is left of them: 200 bad nights of a simulated network, and each fuzz target.
+# Test whole agents in network namespaces, as built (with those of the endpoint directory) and with the race detector, under a real systemd, and then
+# in two minutes of chaos. What only needs processors goes on beside the former, with what is left of them: 200 bad nights of a simulated network, and each fuzz target.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -20,6 +20,7 @@ trap 'exit 1' INT TERM
 ./scripts/gotest.sh -count=1 -timeout 20m -tags endpoint ./tests
 # What a hostile neighbour says passes through the race detector in the packages' own tests; make namespaces has all of it.
 OPENR_TEST_RACE=1 ./scripts/gotest.sh -count=1 -timeout 20m -skip '^TestHostileNeighbour$' ./tests
+./scripts/gotest.sh -count=1 -timeout 10m -run '^(TestQuick|TestUnit)$' ./tests/systemd
 wait $beside || { cat "$work/log"; exit 1; }
 beside=
 cat "$work/log"

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"openr/internal/crash"
 	"openr/queue"
 )
 
@@ -35,7 +36,7 @@ func (s *Spark) Announce(ctx context.Context) error {
 	asked, cancel := context.WithTimeout(ctx, loopPatience)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- s.FloodRestarting(asked) }()
+	go func() { defer crash.Guard(); done <- s.FloodRestarting(asked) }()
 	var err error
 	select {
 	case err = <-done:

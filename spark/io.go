@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"openr/internal/crash"
 )
 
 // PacketIO is the network as Spark sees it: the discovery port on all interfaces. Receive and Send may be called while other
@@ -144,6 +146,7 @@ func (s *socket) inside(f func() error) error {
 	runtime.UnlockOSThread()
 	done := make(chan error)
 	go func() {
+		defer crash.Guard()
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Setns(int(s.namespace.Fd()), unix.CLONE_NEWNET)
 		if err == nil {
@@ -164,7 +167,7 @@ func (s *socket) Join(index int) error {
 		return err
 	}
 	s.ears[index] = e
-	s.all.Go(func() { s.listen(e) })
+	s.all.Go(func() { defer crash.Guard(); s.listen(e) })
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/config"
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -113,6 +114,7 @@ func New(o Options) (*Spark, error) {
 func (s *Spark) Run(ctx context.Context) error {
 	read := make(chan struct{})
 	go func() {
+		defer crash.Guard()
 		defer close(read)
 		s.read()
 	}()

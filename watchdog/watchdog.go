@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/monitor"
 )
 
@@ -74,6 +75,7 @@ func (w *Watchdog) ask(now time.Time) (answers []<-chan struct{}) {
 		question, answer := w.alive[name], make(chan struct{})
 		answers = append(answers, answer)
 		go func() {
+			defer crash.Guard()
 			defer close(answer)
 			question()
 		}()

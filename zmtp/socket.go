@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"openr/internal/crash"
 )
 
 // socket is what all kinds of sockets share: connections, however they come, and who is at their ends.
@@ -70,6 +72,7 @@ func (s *socket) Listen(ctx context.Context, address string) (net.Addr, error) {
 	}
 	stop := context.AfterFunc(s.ctx, func() { l.Close() })
 	s.wg.Go(func() {
+		defer crash.Guard()
 		defer stop()
 		defer l.Close()
 		s.accept(l)
@@ -86,7 +89,7 @@ func (s *socket) accept(l net.Listener) {
 			pause = 0
 			s.stats.accepted.Add(1)
 			s.o.Counters.Count(counterAccepted)
-			s.wg.Go(func() { s.serve(s.ctx, nc, nil) })
+			s.wg.Go(func() { defer crash.Guard(); s.serve(s.ctx, nc, nil) })
 			continue
 		}
 		if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
@@ -122,6 +125,7 @@ func (s *socket) Dial(e Endpoint) error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.dialling[e.Address] = cancel
 	s.wg.Go(func() {
+		defer crash.Guard()
 		defer cancel()
 		s.redial(ctx, e)
 	})
@@ -176,10 +180,10 @@ func (s *socket) dialOnce(ctx context.Context, e Endpoint) (lived time.Duration,
 func (s *socket) serve(ctx context.Context, nc net.Conn, e *Endpoint) (lived time.Duration, err error) {
 	c := &conn{s: s, net: nc, dialled: e != nil, first: make(chan []byte, handshakeSends), stop: make(chan struct{})}
 	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { c.fail(ErrClosed) })
+	stop := context.AfterFunc(ctx, func() { defer crash.Guard(); c.fail(ErrClosed) })
 	defer stop()
 	var writer sync.WaitGroup
-	writer.Go(c.write)
+	writer.Go(func() { defer crash.Guard(); c.write() })
 	h, err := s.shake(c, e)
 	if err == nil {
 		err = s.join(c, h)

@@ -22,6 +22,7 @@ import (
 
 	"openr/agent"
 	"openr/config"
+	"openr/internal/crash"
 	"openr/preflight"
 )
 
@@ -140,12 +141,16 @@ func run(file, level string) error {
 	tuneCollector()
 	limitMemory(cfg.Watchdog)
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	a, err := agent.New(ctx, agent.Options{Config: cfg, Log: log, Version: version})
+	told, deaf := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer deaf()
+	forgetIntent(leaveFile(), log)
+	a, err := agent.New(told, agent.Options{Config: cfg, Log: log, Version: version})
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go func() { defer crash.Guard(); whenTold(told, ctx, a, leaveFile(), stop, log) }()
 	log.Info("running", zap.String("node", cfg.NodeName), zap.Strings("areas", cfg.AreaIDs()), zap.String("version", version))
 	defer onSignals(func() {
 		if err := a.Reload(func() error { return unchanged(cfg, file, log) }); err != nil {
@@ -155,6 +160,7 @@ func run(file, level string) error {
 	// SIGABRT is what the service manager sends when it has had no sign of life for too long, SIGQUIT what people send to see
 	// where a program hangs. The stacks go into the log, there is no core dump, and the neighbours are told.
 	defer onSignals(func() { a.Abort(errAborted) }, syscall.SIGABRT, syscall.SIGQUIT)()
+	defer crash.Handle(a.Panicked)()
 	err = a.Run(ctx)
 	log.Info("stopped; routes stay in place", zap.String("node", cfg.NodeName))
 	if err != nil {
@@ -171,6 +177,7 @@ func onSignals(f func(), signals ...os.Signal) (stop func()) {
 	signal.Notify(c, signals...)
 	done := make(chan struct{})
 	go func() {
+		defer crash.Guard()
 		for {
 			select {
 			case <-done:

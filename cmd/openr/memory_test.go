@@ -1,8 +1,11 @@
 package main
 
 import (
+	"runtime/debug"
 	"testing"
 	"time"
+
+	"openr/config"
 )
 
 func TestGrowth(t *testing.T) {
@@ -23,6 +26,30 @@ func TestGrowth(t *testing.T) {
 	} {
 		if got := growth(tc.live<<20, tc.since); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestLimitMemory: the collector's limit is nine tenths of the watchdog's, unless the environment or the lack of a watchdog
+// says otherwise.
+func TestLimitMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	const none = 1 << 40
+	for _, tc := range []struct {
+		name, environment string
+		watchdog          config.Watchdog
+		want              int64
+	}{
+		{"as configured", "", config.Watchdog{Enable: true, MaxMemory: 1000}, 900 << 20},
+		{"no watchdog", "", config.Watchdog{MaxMemory: 1000}, none},
+		{"GOMEMLIMIT", "off", config.Watchdog{Enable: true, MaxMemory: 1000}, none},
+	} {
+		debug.SetMemoryLimit(none)
+		t.Setenv("GOMEMLIMIT", tc.environment)
+		limitMemory(tc.watchdog)
+		if got := debug.SetMemoryLimit(-1); got != tc.want {
+			t.Errorf("%s: %d MiB, want %d MiB", tc.name, got>>20, tc.want>>20)
 		}
 	}
 }

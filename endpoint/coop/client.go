@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/endpoint"
+	"openr/internal/crash"
 	"openr/zmtp"
 )
 
@@ -208,7 +209,7 @@ func (c *Client) hangUp(node string) {
 	}
 	delete(c.oracles, node)
 	c.do(c.core.Down(time.Now(), node))
-	c.wg.Go(s.close)
+	c.wg.Go(func() { defer crash.Guard(); s.close() })
 }
 
 // SetInterest is Citizen.SetInterest.

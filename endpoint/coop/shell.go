@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/queue"
 	"openr/zmtp"
@@ -69,6 +70,7 @@ type input struct {
 func (s *shell) hear(recv func(context.Context) (zmtp.Delivery, error), skip int, current func() bool, from func(*zmtp.Peer) hearer) {
 	ctx := s.ctx
 	s.wg.Go(func() {
+		defer crash.Guard()
 		for {
 			d, err := recv(ctx)
 			if err != nil {

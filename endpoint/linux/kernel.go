@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/crash"
 	"openr/internal/rtnl"
 	"openr/monitor"
 	"openr/queue"
@@ -182,7 +183,7 @@ func New(o Options) (_ *Kernel, err error) {
 		}
 	}
 	k.done.Add(1)
-	go k.follow()
+	go func() { defer crash.Guard(); k.follow() }()
 	return k, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/crash"
 )
 
 // namespace is the network namespace in which sockets are opened, whichever thread is to do it.
@@ -44,6 +46,7 @@ func (n namespace) in(f func() error) error {
 	}
 	answer := make(chan error, 1)
 	go func() {
+		defer crash.Guard()
 		runtime.LockOSThread() // never unlocked: the thread dies with the goroutine
 		if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
 			answer <- fmt.Errorf("failed to enter the network namespace: %w", err)

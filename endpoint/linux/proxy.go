@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/crash"
 	"openr/internal/rtnl"
 	"openr/monitor"
 )
@@ -69,7 +70,7 @@ func NewProxy(o ProxyOptions) (_ *Proxy, err error) {
 		return nil, err
 	}
 	p.done.Add(1)
-	go p.hear()
+	go func() { defer crash.Guard(); p.hear() }()
 	return p, nil
 }
 

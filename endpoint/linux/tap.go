@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/endpoint"
+	"openr/internal/crash"
 	"openr/internal/rtnl"
 )
 
@@ -73,7 +74,7 @@ func (k *Kernel) openTap(index uint32) error {
 		return err
 	}
 	k.taps[index] = t
-	go k.hear(t, index, ended)
+	go func() { defer crash.Guard(); k.hear(t, index, ended) }()
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"openr/endpoint"
 	"openr/endpoint/coop"
 	"openr/endpoint/linux"
+	"openr/internal/crash"
 	"openr/queue"
 )
 
@@ -93,6 +94,7 @@ func (n *Node) runLeaf(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
+		defer crash.Guard()
 		defer close(done)
 		cancel(fmt.Errorf("the sessions with oracles ended: %w", guarded(ctx, l.client.Run)))
 	}()

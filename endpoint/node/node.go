@@ -14,6 +14,7 @@ import (
 	"openr/config"
 	"openr/endpoint/coop"
 	"openr/endpoint/linux"
+	"openr/internal/crash"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
@@ -93,10 +94,10 @@ func (n *Node) Run(ctx context.Context) error {
 		n.history.stop()
 	}()
 	if n.cfg.Leaf {
-		n.wg.Go(func() { n.supervise(ctx, roleLeaf, n.runLeaf) })
+		n.wg.Go(func() { defer crash.Guard(); n.supervise(ctx, roleLeaf, n.runLeaf) })
 	}
 	if n.cfg.Oracle {
-		n.wg.Go(func() { n.supervise(ctx, roleOracle, n.runOracle) })
+		n.wg.Go(func() { defer crash.Guard(); n.supervise(ctx, roleOracle, n.runOracle) })
 	}
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
@@ -342,6 +343,7 @@ func (n *Node) lookAfter(ctx context.Context) {
 	n.mu.Unlock()
 	for role, calls := range asks {
 		n.wg.Go(func() {
+			defer crash.Guard()
 			patience, cancel := context.WithTimeout(ctx, lateAfter)
 			defer cancel()
 			if err := calls.Do(patience, func() {}); errors.Is(err, context.DeadlineExceeded) {

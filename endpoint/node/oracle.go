@@ -14,6 +14,7 @@ import (
 	"openr/endpoint"
 	"openr/endpoint/coop"
 	"openr/endpoint/linux"
+	"openr/internal/crash"
 	"openr/queue"
 	"openr/zmtp"
 )
@@ -76,6 +77,7 @@ func (n *Node) runOracle(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
+		defer crash.Guard()
 		defer close(done)
 		cancel(fmt.Errorf("the directory ended: %w", guarded(ctx, o.server.Run)))
 	}()
@@ -177,6 +179,7 @@ func (o *oracle) follow(ctx context.Context, t coop.Transport, port string) (sto
 	}
 	done := make(chan struct{})
 	go func() {
+		defer crash.Guard()
 		defer close(done)
 		for {
 			d, err := sub.Recv(ctx)

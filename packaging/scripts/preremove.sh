@@ -10,8 +10,8 @@ esac
 [ -d /run/systemd/system ] || exit 0
 
 # The routes go with the package, and this node does not come back: a stop alone would have the neighbors wait for it and send
-# packets on meanwhile. Where breeze is not let in, a stop must do.
-if systemctl --quiet is-active openr.service; then
-	timeout 30 breeze openr drain --and-stop --yes || echo "openr: not drained; stopping it" >&2
+# packets on meanwhile. With this file there it leaves the network first.
+if [ -d /run/openr ]; then
+	: >/run/openr/leave
 fi
 systemctl --no-reload disable --now openr.service openr-platform.service || true

@@ -25,17 +25,34 @@ type machine struct {
 	console   string // file
 }
 
-// unpack makes a machine, not running yet, with a root file system of its own.
+// unpack makes a machine, not running yet, of a Debian of its own.
 func unpack(t *testing.T, namespace string) *machine {
+	t.Helper()
+	m := newMachine(t, namespace)
+	file, err := debian()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("tar", "--numeric-owner", "-C", m.root, "-xf", file).CombinedOutput(); err != nil {
+		t.Fatalf("failed to unpack %s: %v\n%s", file, err, out)
+	}
+	m.endWithTest()
+	return m
+}
+
+func newMachine(t *testing.T, namespace string) *machine {
 	t.Helper()
 	m := &machine{t: t, name: "openr-" + labName(t), namespace: namespace, root: filepath.Join(t.TempDir(), "root")}
 	m.console = m.root + ".console"
 	if err := os.Mkdir(m.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("tar", "--numeric-owner", "-C", m.root, "-xf", debian).CombinedOutput(); err != nil {
-		t.Fatalf("failed to unpack %s: %v\n%s", debian, err, out)
-	}
+	return m
+}
+
+// endWithTest has the machine stopped at the end of the test, before what was arranged earlier for that time.
+func (m *machine) endWithTest() {
+	t := m.t
 	t.Cleanup(func() {
 		if m.nspawn == nil {
 			return
@@ -46,7 +63,6 @@ func unpack(t *testing.T, namespace string) *machine {
 		}
 		m.powerOff()
 	})
-	return m
 }
 
 // boot starts the machine and returns when its systemd has finished starting. The machine has control groups of its own:

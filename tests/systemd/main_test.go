@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,12 +28,11 @@ var versions = [2]string{"1.0.0", "1.0.1"}
 // hostArch is the name of this machine's architecture, the same in Go and in Debian for those that are packaged.
 const hostArch = runtime.GOARCH
 
-// Made once for all tests.
-var (
-	packages [2]string // the .deb files, by version
-	agent    string    // the old version's binary, for nodes without systemd
-	debian   string    // the tar file of a Debian with systemd
-)
+// Made once for all tests: the folder of what is built, with bin/openr and bin/breeze of the old version in it.
+var work string
+
+// agent is the old version's binary, for nodes without systemd.
+var agent string
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -57,7 +57,8 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(folder)
-	if err := build(folder); err != nil {
+	work, agent = folder, filepath.Join(folder, "bin/openr")
+	if err := compile(filepath.Join(folder, "bin"), versions[0]); err != nil {
 		return 1, err
 	}
 	if code := m.Run(); code != 0 {
@@ -66,42 +67,73 @@ func run(m *testing.M) (int, error) {
 	return 0, goleak.Find()
 }
 
-// build makes what all tests share. The new version's package holds other binaries than the old one's: they say so.
-func build(folder string) error {
-	for i, version := range versions {
-		cmd := exec.Command("../../packaging/build.sh", "deb", hostArch)
-		cmd.Env = append(os.Environ(), "VERSION="+version, "OUT="+folder, "SOURCE_DATE_EPOCH=1700000000")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("failed to build the package: %w\n%s", err, out)
-		}
-		packages[i] = filepath.Join(folder, fmt.Sprintf("openr_%s_%s.deb", version, hostArch))
-	}
-	if out, err := exec.Command("dpkg-deb", "-x", packages[0], filepath.Join(folder, "old")).CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to unpack %s: %w\n%s", packages[0], err, out)
-	}
-	agent = filepath.Join(folder, "old/usr/bin/openr")
-
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	recipe, err := os.ReadFile("rootfs.sh")
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(recipe) // another recipe, another file
-	debian = filepath.Join(cache, "openr", fmt.Sprintf("debian-%x-%s.tar", sum[:6], hostArch))
-	if _, err := os.Stat(debian); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(debian), 0o755); err != nil {
-		return err
-	}
-	if out, err := exec.Command("./rootfs.sh", debian).CombinedOutput(); err != nil {
-		return fmt.Errorf("failed to make a Debian to boot: %w\n%s", err, out)
+// compile builds the binaries of a version into a folder.
+func compile(folder, version string) error {
+	cmd := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", folder+"/", "openr/cmd/openr", "openr/cmd/breeze")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("failed to build: %w\n%s", err, out)
 	}
 	return nil
 }
+
+// buildPackage builds a package of a version into a folder.
+func buildPackage(folder, version, format, arch string, environment ...string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("../../packaging/build.sh", format, arch)
+	cmd.Env = append(append(os.Environ(), "VERSION="+version, "OUT="+folder, "SOURCE_DATE_EPOCH=1700000000"), environment...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("failed to build the package: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// builtPackages are the .deb files, by version.
+var builtPackages = sync.OnceValues(func() (debs [2]string, err error) {
+	for i, version := range versions {
+		if err := buildPackage(work, version, "deb", hostArch); err != nil {
+			return debs, err
+		}
+		debs[i] = filepath.Join(work, fmt.Sprintf("openr_%s_%s.deb", version, hostArch))
+	}
+	return debs, nil
+})
+
+// packages returns the .deb files, by version. The new version's holds other binaries than the old one's: they say so.
+func packages(t *testing.T) [2]string {
+	t.Helper()
+	debs, err := builtPackages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return debs
+}
+
+// debian makes the tar file of a Debian with systemd, if it is not there from an earlier run.
+var debian = sync.OnceValues(func() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	recipe, err := os.ReadFile("rootfs.sh")
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(recipe) // another recipe, another file
+	file := filepath.Join(cache, "openr", fmt.Sprintf("debian-%x-%s.tar", sum[:6], hostArch))
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("./rootfs.sh", file).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("failed to make a Debian to boot: %w\n%s", err, out)
+	}
+	return file, nil
+})
 
 // eventually waits until the condition holds. state says how things stand, for the report of a failure; it may be nil.
 func eventually(t *testing.T, what string, condition func() bool, state func() string) {

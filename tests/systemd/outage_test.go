@@ -19,7 +19,7 @@ func TestOutage(t *testing.T) {
 	})
 	m := unpack(t, l.Namespace(router))
 	m.boot()
-	m.install(packages[0])
+	m.install(packages(t)[0])
 	m.configure(l, router)
 	m.must("systemctl", "enable", "--now", "openr")
 	m.ready("")

@@ -43,7 +43,7 @@ func TestPackage(t *testing.T) {
 	l := network(t, "line:2", router, settings)
 	m := unpack(t, l.Namespace(router))
 	m.boot()
-	m.install(packages[0])
+	m.install(packages(t)[0])
 
 	// Nothing starts by itself, and the kernel is as it was.
 	if out := m.property("openr", "ActiveState") + " " + m.property("openr", "UnitFileState"); out != "inactive disabled" {
@@ -81,7 +81,7 @@ func TestPackage(t *testing.T) {
 	}
 
 	// An upgrade restarts what runs and keeps the administrator's files.
-	m.install(packages[1])
+	m.install(packages(t)[1])
 	second := m.ready(first)
 	if out := m.must("openr", "--version"); !strings.Contains(out, versions[1]) {
 		t.Errorf("version %s, want %s", out, versions[1])
@@ -90,7 +90,7 @@ func TestPackage(t *testing.T) {
 		t.Errorf("the upgrade replaced the configuration: %s", out)
 	}
 	m.must("systemctl", "stop", "openr")
-	m.install(packages[1])
+	m.install(packages(t)[1])
 	if out := m.property("openr", "ActiveState"); out != "inactive" {
 		t.Errorf("an upgrade while openr.service is stopped leaves it %s", out)
 	}
@@ -143,7 +143,7 @@ func TestPlatform(t *testing.T) {
 	l := network(t, "line:2", router, settings)
 	m := unpack(t, l.Namespace(router))
 	m.boot()
-	m.install(packages[0])
+	m.install(packages(t)[0])
 	m.must("systemctl", "start", "openr-platform")
 	eventually(t, "the service listens", func() bool {
 		out, _ := m.try("ss", "-Hltn", "sport = :60100")

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,28 +22,36 @@ RestartSec=500ms
 WantedBy=multi-user.target
 `
 
+// prefixes is how many each node advertises that is loaded.
+const prefixes = 1000
+
+// loaded is settings for a node whose neighbours have a table to learn from it.
+func loaded(node int) map[string]any {
+	config := settings(node)
+	var own []any
+	for k := range prefixes {
+		own = append(own, map[string]any{"prefix": fmt.Sprintf("fd00:4:%d:%x::/64", node, k), "minimum_supporting_routes": 0})
+	}
+	config["originated_prefixes"] = own
+	return config
+}
+
 // TestNothingIsLost restarts the node in the middle of a line in all ways that happen to a router, while packets cross it.
 func TestNothingIsLost(t *testing.T) {
 	const left, router, right = 0, 1, 2
-	l := network(t, "line:3", router, settings)
+	l := network(t, "line:3", router, loaded)
 	m := unpack(t, l.Namespace(router))
 	m.boot()
-	m.install(packages[0])
+	m.install(packages(t)[0])
 	m.configure(l, router)
 	m.must("systemctl", "enable", "--now", "openr")
 	pid := m.ready("")
 	neighborsRoutes(t, l, m)
-	x := startTraffic(t, l, left, router, right)
-
-	// restarts is what a case does: act makes openr.service go, and it has to come back with another process.
-	restarts := func(what string, act func()) {
-		t.Helper()
-		x.noneLost(what, func() {
-			act()
-			pid = m.ready(pid)
-		})
-		neighborsRoutes(t, l, m)
+	if routes := strings.Count(m.must("ip", "-6", "route", "show", "proto", strconv.Itoa(lab.Protocol))+"\n", "\n"); routes < 2*prefixes {
+		t.Fatalf("%d routes, want at least %d", routes, 2*prefixes)
 	}
+	x := startTraffic(t, l, left, router, right)
+	restarts := x.restarts(m, l, pid)
 	x.noneLost("peace", func() { time.Sleep(time.Second) })
 	restarts("systemctl restart", func() { m.must("systemctl", "restart", "openr") })
 	restarts("systemctl stop, and start two seconds later", func() {
@@ -54,7 +63,7 @@ func TestNothingIsLost(t *testing.T) {
 	if n := m.property("openr", "NRestarts"); n != "1" {
 		t.Errorf("systemd counts %s restarts after a crash, want 1", n)
 	}
-	restarts("the upgrade to a new version", func() { m.install(packages[1]) })
+	restarts("the upgrade to a new version", func() { m.install(packages(t)[1]) })
 	if out := m.must("journalctl", "-b", "-u", "openr", "--no-pager"); !strings.Contains(out, `"version": "`+versions[1]+`"`) {
 		t.Error("the new version does not run")
 	}
@@ -66,7 +75,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Error("it was not the watchdog that ended the hung agent")
 	}
 
-	m.bound(t, restarts)
+	m.bound(t, restarts, 25) // more often than StartLimitBurst= lets openr start by itself
 
 	// Everything stops, and nobody forwards until it is back. The neighbors are told of a restart, so what is lost is what was
 	// sent meanwhile.
@@ -74,11 +83,24 @@ func TestNothingIsLost(t *testing.T) {
 		m.powerOff()
 		forget(t, l, router)
 		m.boot()
-		pid = m.ready("")
+		m.ready("")
 		neighborsRoutes(t, l, m)
 	})
-	if lost.packets == 0 {
-		t.Error("nothing was lost: that was no reboot")
+	if lost.packets == 0 || lost.own < 2*prefixes {
+		t.Errorf("%d packets lost, %d messages from its kernel: that was no reboot", lost.packets, lost.own)
+	}
+}
+
+// restarts returns what a case does: act makes openr.service go, and it has to come back with another process than pid, and the
+// next time than the one of before, with its kernel's routes in place.
+func (x *traffic) restarts(m *machine, l *lab.Lab, pid string) func(what string, act func()) {
+	return func(what string, act func()) {
+		x.t.Helper()
+		x.noneLost(what, func() {
+			act()
+			pid = m.ready(pid)
+		})
+		neighborsRoutes(x.t, l, m)
 	}
 }
 
@@ -93,8 +115,8 @@ func forget(t *testing.T, l *lab.Lab, node int) {
 	}
 }
 
-// bound ties openr.service to a switch agent as the drop-in says, and restarts, stops and crashes that.
-func (m *machine) bound(t *testing.T, restarts func(string, func())) {
+// bound ties openr.service to a switch agent as the drop-in says, and restarts, stops and crashes that, some times in a row.
+func (m *machine) bound(t *testing.T, restarts func(string, func()), inARow int) {
 	m.write("/etc/systemd/system/switch.service", switchAgent)
 	m.must("systemctl", "daemon-reload")
 	m.must("systemctl", "enable", "--now", "switch")
@@ -127,13 +149,13 @@ func (m *machine) bound(t *testing.T, restarts func(string, func())) {
 		}, m.unit)
 	}
 	restarts("a crash of the switch agent", crash)
-	restarts("a switch agent that crashes 25 times in a row", func() {
-		for range 25 { // more often than StartLimitBurst= lets openr start by itself
+	restarts(fmt.Sprintf("a switch agent that crashes %d times in a row", inARow), func() {
+		for range inARow {
 			crash()
 		}
 	})
-	if n := m.property("switch", "NRestarts"); n != "26" {
-		t.Errorf("systemd counts %s restarts of the switch agent, want 26", n)
+	if n := m.property("switch", "NRestarts"); n != strconv.Itoa(inARow+1) {
+		t.Errorf("systemd counts %s restarts of the switch agent, want %d", n, inARow+1)
 	}
 
 	restarts("stop and start of the switch agent", func() {

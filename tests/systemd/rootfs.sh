@@ -5,8 +5,8 @@ set -eu
 file=$1
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# minbase has no init; procps and iproute2 are for the tests' own questions. FRR is one of the things that openr programs.
-debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,frr bookworm "$folder" \
+# minbase has no init; procps and iproute2 are for the tests' own questions. FRR is one of the things that openr programs; rpm installs its packages.
+debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,frr,rpm bookworm "$folder" \
 	"${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$file.log" 2>&1 || {
 	tail -n 20 "$file.log" >&2
 	exit 1

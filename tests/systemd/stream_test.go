@@ -11,12 +11,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"openr/lab"
@@ -32,6 +32,7 @@ const interval = time.Millisecond
 type stream struct {
 	name string
 	sent atomic.Uint64
+	stop func() // ends it; again: nothing
 
 	mu      sync.Mutex // guards what follows
 	arrived []bool
@@ -62,12 +63,13 @@ func startStream(t *testing.T, l *lab.Lab, from, to int, address func(int) netip
 	var both sync.WaitGroup
 	both.Go(func() { s.receive(in) })
 	both.Go(func() { s.send(ctx, out) })
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		cancel()
 		_ = out.Close()
 		_ = in.Close()
 		both.Wait()
 	})
+	t.Cleanup(s.stop)
 	return s
 }
 
@@ -135,51 +137,33 @@ func (s *stream) lost(from, to uint64) (n, gaps int) {
 	return n, gaps
 }
 
-// watch counts the messages about routes of the agents' protocol, and about nexthop objects, in a kernel.
+// watch collects the messages about routes of the agents' protocol, and about nexthop objects, in a kernel.
 type watch struct {
 	mu       sync.Mutex
 	messages []string
+	marks    int // messages about routes in markTable, which the tests put there themselves
 }
+
+// markTable is a routing table that nobody uses.
+const markTable = 7777
 
 func startWatch(t *testing.T, l *lab.Lab, node int) *watch {
 	t.Helper()
-	ns, err := netns.GetFromName(l.Namespace(node))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	updates, done := make(chan netlink.RouteUpdate, 1000), make(chan struct{})
-	if err := netlink.RouteSubscribeAt(ns, updates, done); err != nil {
-		t.Fatal(err)
-	}
-	w := &watch{}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for u := range updates {
-			if u.Protocol != lab.Protocol {
-				continue
-			}
-			w.mu.Lock()
-			w.messages = append(w.messages, fmt.Sprintf("type %d: %v", u.Type, u.Route))
-			w.mu.Unlock()
-		}
-	}()
-	var objects *nl.NetlinkSocket
+	var socket *nl.NetlinkSocket
 	if err := l.Do(node, func() (err error) {
-		objects, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_NEXTHOP)
+		socket, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_NEXTHOP)
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := objects.SetReceiveTimeout(&unix.Timeval{Usec: 100_000}); err != nil {
+	if err := errors.Join(socket.SetReceiveBufferSize(16<<20, true), socket.SetReceiveTimeout(&unix.Timeval{Usec: 100_000})); err != nil {
 		t.Fatal(err)
 	}
-	objectsEnded := make(chan struct{})
+	w, done, ended := &watch{}, make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(objectsEnded)
+		defer close(ended)
 		for {
-			messages, _, err := objects.Receive()
+			messages, _, err := socket.Receive()
 			switch {
 			case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 				select {
@@ -188,22 +172,78 @@ func startWatch(t *testing.T, l *lab.Lab, node int) *watch {
 				default:
 				}
 			case err != nil:
-				return
+				w.note("messages were lost: " + err.Error())
+				if !errors.Is(err, unix.ENOBUFS) {
+					return
+				}
 			}
-			w.mu.Lock()
 			for _, m := range messages {
-				w.messages = append(w.messages, fmt.Sprintf("type %d: a nexthop object", m.Header.Type))
+				w.hear(m)
 			}
-			w.mu.Unlock()
 		}
 	}()
 	t.Cleanup(func() {
 		close(done)
 		<-ended
-		<-objectsEnded
-		objects.Close()
+		socket.Close()
 	})
+	w.sees(t, l, node)
 	return w
+}
+
+func (w *watch) note(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.messages = append(w.messages, text)
+}
+
+// hear takes a message: struct rtmsg or nhmsg, then attributes (rtnetlink(7)).
+func (w *watch) hear(m syscall.NetlinkMessage) {
+	if kind := m.Header.Type; kind == unix.RTM_NEWNEXTHOP || kind == unix.RTM_DELNEXTHOP {
+		w.note(fmt.Sprintf("type %d: a nexthop object", kind))
+		return
+	}
+	const protocol = 5 // the offset of rtm_protocol
+	if len(m.Data) < unix.SizeofRtMsg || m.Data[protocol] != lab.Protocol {
+		return
+	}
+	destination := "?"
+	attributes, err := nl.ParseRouteAttr(m.Data[unix.SizeofRtMsg:])
+	if err != nil {
+		destination = err.Error()
+	}
+	for _, a := range attributes {
+		switch a.Attr.Type {
+		case unix.RTA_TABLE:
+			if binary.NativeEndian.Uint32(a.Value) == markTable {
+				w.mu.Lock()
+				w.marks++
+				w.mu.Unlock()
+				return
+			}
+		case unix.RTA_DST:
+			destination = net.IP(a.Value).String()
+		}
+	}
+	w.note(fmt.Sprintf("type %d: route to %s", m.Header.Type, destination))
+}
+
+// sees fails the test if the watch does not hear of a route that comes and goes: its silence would mean nothing.
+func (w *watch) sees(t *testing.T, l *lab.Lab, node int) {
+	t.Helper()
+	_, dst, _ := net.ParseCIDR("fd00:dead::1/128")
+	r := &netlink.Route{Dst: dst, Protocol: lab.Protocol, Type: unix.RTN_BLACKHOLE, Table: markTable}
+	w.mu.Lock()
+	before := w.marks
+	w.mu.Unlock()
+	if err := errors.Join(l.Netlink(node).RouteAdd(r), l.Netlink(node).RouteDel(r)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the watch sees a route come and go", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.marks >= before+2
+	}, nil)
 }
 
 // take returns the messages since the last call.
@@ -220,19 +260,37 @@ type traffic struct {
 	t       *testing.T
 	streams []*stream
 	watches map[string]*watch
-	own     *watch // of the machine itself
+	own     *watch        // of the machine itself
+	sees    func()        // fails the test if a watch has gone blind
+	after   time.Duration // how long noneLost waits for late effects
+	touched bool          // noneLost lets the machine's own kernel be touched
 }
 
 func startTraffic(t *testing.T, l *lab.Lab, left, through, right int) *traffic {
 	v6 := func(i int) netip.Addr { p, _ := lab.Loopbacks(i); return p.Addr() }
 	v4 := func(i int) netip.Addr { _, p := lab.Loopbacks(i); return p.Addr() }
-	return &traffic{
+	x := &traffic{
 		t: t,
 		streams: []*stream{
 			startStream(t, l, left, right, v6), startStream(t, l, right, left, v6), startStream(t, l, left, right, v4),
 		},
 		watches: map[string]*watch{lab.NodeName(left): startWatch(t, l, left), lab.NodeName(right): startWatch(t, l, right)},
 		own:     startWatch(t, l, through),
+		after:   3 * time.Second,
+	}
+	x.sees = func() {
+		t.Helper()
+		for node, w := range map[int]*watch{left: x.watches[lab.NodeName(left)], right: x.watches[lab.NodeName(right)], through: x.own} {
+			w.sees(t, l, node)
+		}
+	}
+	return x
+}
+
+// stop ends the streams.
+func (x *traffic) stop() {
+	for _, s := range x.streams {
+		s.stop()
 	}
 }
 
@@ -245,8 +303,8 @@ func (x *traffic) flow() {
 	}
 }
 
-// losses are the packets lost in a time.
-type losses struct{ packets, messages int }
+// losses are the packets lost in a time, and the messages about routes, from the neighbors' kernels and from the machine's own.
+type losses struct{ packets, messages, own int }
 
 // during runs f and counts what is lost meanwhile, and in the packets that are sent in the time after it.
 func (x *traffic) during(what string, after time.Duration, f func()) losses {
@@ -270,6 +328,7 @@ func (x *traffic) during(what string, after time.Duration, f func()) losses {
 		to[i] = s.sent.Load()
 	}
 	x.flow() // whatever was sent before these has arrived, too, or never will
+	x.sees() // so has whatever the kernels have said
 
 	var all losses
 	var lines strings.Builder
@@ -284,15 +343,20 @@ func (x *traffic) during(what string, after time.Duration, f func()) losses {
 		fmt.Fprintf(&lines, "\n  route messages in %s: %d %s", name, len(messages), strings.Join(messages[:min(3, len(messages))], "; "))
 	}
 	own := x.own.take()
+	all.own = len(own)
 	fmt.Fprintf(&lines, "\n  route messages in the restarted node: %d %s", len(own), strings.Join(own[:min(3, len(own))], "; "))
 	x.t.Logf("%s took %v:%s", what, took.Round(time.Millisecond), lines.String())
 	return all
 }
 
-// noneLost is during for what must not lose anything nor change another node's kernel.
+// noneLost is during for what must not lose anything nor change a kernel.
 func (x *traffic) noneLost(what string, f func()) {
 	x.t.Helper()
-	if l := x.during(what, 3*time.Second, f); l != (losses{}) {
-		x.t.Errorf("%s: %d packets lost, %d route messages in other nodes' kernels; want none", what, l.packets, l.messages)
+	l := x.during(what, x.after, f)
+	if x.touched {
+		l.own = 0
+	}
+	if l != (losses{}) {
+		x.t.Errorf("%s: %d packets lost, %d route messages in other nodes' kernels, %d in its own; want none", what, l.packets, l.messages, l.own)
 	}
 }

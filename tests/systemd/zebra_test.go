@@ -21,7 +21,7 @@ func TestZebra(t *testing.T) {
 	forget(t, l, router) // what the lab's agent has left
 	m := unpack(t, l.Namespace(router))
 	m.boot()
-	m.install(packages[0])
+	m.install(packages(t)[0])
 	m.configure(l, router)
 	kernel := regexp.MustCompile(`"enable_netlink_fib_handler": *true`)
 	m.write("/etc/openr/openr.conf", kernel.ReplaceAllString(m.must("cat", "/etc/openr/openr.conf"), `"enable_netlink_fib_handler": false, "zebra_fib": {"enable": true}`))
@@ -49,6 +49,7 @@ func TestZebra(t *testing.T) {
 	pid := m.ready("")
 	zebra := m.zebraHas(l, router, "")
 	x := startTraffic(t, l, left, router, right)
+	x.touched = true // zebra makes its nexthop objects anew
 
 	// Nobody asked zebra to leave its routes when it stops.
 	lost := x.during("systemctl restart frr, as Debian configures it", 3*time.Second, func() {

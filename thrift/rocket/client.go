@@ -13,6 +13,7 @@ import (
 
 	"github.com/apache/thrift/lib/go/thrift"
 
+	"openr/internal/crash"
 	"openr/thrift/compress"
 	"openr/thrift/invoke"
 )
@@ -59,7 +60,7 @@ func NewClient(conn net.Conn, o ClientOptions) *Client {
 	c.w.tryRaw()
 	c.w.preface(appendSetup(nil, o.Agent, o.Hostname))
 	c.done.Add(1)
-	go c.read()
+	go func() { defer crash.Guard(); c.read() }()
 	return c
 }
 
@@ -242,7 +243,7 @@ func (c *Client) arm(at, now time.Time) {
 	case !c.sweepAt.IsZero() && !at.Before(c.sweepAt):
 		return
 	case c.sweep == nil:
-		c.sweep = time.AfterFunc(at.Sub(now), c.expire)
+		c.sweep = time.AfterFunc(at.Sub(now), func() { defer crash.Guard(); c.expire() })
 	default:
 		c.sweep.Reset(at.Sub(now))
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"openr/internal/crash"
 	"openr/thrift/invoke"
 )
 
@@ -114,7 +115,7 @@ func (c *serverConn) openStream(r *request, call invoke.Request, space []byte) e
 	c.sending++
 	c.mu.Unlock()
 	c.work.Add(1)
-	go s.send(own, items)
+	go func() { defer crash.Guard(); s.send(own, items) }()
 	return nil
 }
 

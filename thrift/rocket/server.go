@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/thrift/invoke"
 )
 
@@ -89,7 +90,7 @@ func Serve(ctx context.Context, conn net.Conn, s *invoke.Service, o ServerOption
 	}
 	c.turn <- struct{}{}
 	c.work.Add(1)
-	go c.worker()
+	go func() { defer crash.Guard(); c.worker() }()
 
 	select {
 	case <-ctx.Done():
@@ -298,7 +299,7 @@ func (c *serverConn) crowded() bool {
 func (c *serverConn) passTurn() {
 	if c.idle == 0 && !c.over {
 		c.work.Add(1)
-		go c.worker()
+		go func() { defer crash.Guard(); c.worker() }()
 	}
 	c.turn <- struct{}{}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/crash"
 )
 
 const (
@@ -241,6 +243,7 @@ func (w *writer) preface(head []byte) {
 
 func (w *writer) waitForRoom(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
+		defer crash.Guard()
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changed.Broadcast()
@@ -271,7 +274,7 @@ func (w *writer) postLocked(head, body []byte) error {
 	}
 	if w.raw == nil {
 		w.mu.Unlock()
-		go w.drainFor()
+		go func() { defer crash.Guard(); w.drainFor() }()
 		return nil
 	}
 	var mine []byte
@@ -298,7 +301,7 @@ func (w *writer) postLocked(head, body []byte) error {
 		case len(head)+len(body)+len(pieces) > 0:
 			w.unsent(head, body, pieces)
 			w.mu.Unlock()
-			go w.drainFor()
+			go func() { defer crash.Guard(); w.drainFor() }()
 			return nil
 		case len(w.queue) > 0:
 			w.reuse(mine)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/apache/thrift/lib/go/thrift"
 
+	"openr/internal/crash"
 	"openr/thrift/compress"
 	"openr/thrift/invoke"
 	"openr/thrift/theader"
@@ -168,6 +169,7 @@ func (s *sequential) exchange(ctx context.Context, m theader.Message, space *[]b
 	}
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer crash.Guard()
 		defer close(interrupted)
 		s.conn.SetDeadline(time.Unix(1, 0))
 	})

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/thrift/invoke"
 )
@@ -181,6 +182,7 @@ func (s *Server) start(work context.Context, conn net.Conn) {
 	s.Counters.Count(counterAccepted)
 	c.service = s.serviceFor(who)
 	go func() {
+		defer crash.Guard()
 		defer s.finish(c)
 		c.serve(work)
 	}()
@@ -206,7 +208,7 @@ func (s *Server) stop(cancel func()) {
 	}
 	s.mu.Unlock()
 	finished := make(chan struct{})
-	go func() { s.running.Wait(); close(finished) }()
+	go func() { defer crash.Guard(); s.running.Wait(); close(finished) }()
 	select {
 	case <-finished:
 		return
