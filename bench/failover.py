@@ -226,7 +226,7 @@ def row(res):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--impl", action="append", choices=list(IMPLS), help="default: openr, openr-memory, openr-standing, frr-ospf6, bird-ospf3")
-    ap.add_argument("--prefixes", action="append", type=int, help="default: 1, 1000, 100000; of 100000, another than openr falls back to 10000")
+    ap.add_argument("--prefixes", action="append", type=int, help="default: 1, 90 (about the most that openr by default has alternates in memory for), 1000, 100000; of 100000, another than openr falls back to 10000")
     ap.add_argument("--trials", type=int, default=5)
     ap.add_argument("--rate", type=int, default=10000, help="packets a second, over all destinations")
     ap.add_argument("--destinations", type=int, default=5, help="how many of the prefixes get packets")
@@ -241,7 +241,7 @@ def main():
         sh("cc", "-O2", "-o", tool, f"{HERE}/stream.c")
         print(f"milliseconds until packets to the first and the last destination get through again, median (least..most) of {a.trials}")
         print(f"{'':24} {'cable pulled: first':29} {'last':29} {'own end down: first':29} last", flush=True)
-        for count in a.prefixes or [1, 1000, 100000]:
+        for count in a.prefixes or [1, 90, 1000, 100000]:
             for impl in a.impl or ["openr", "openr-memory", "openr-standing", "frr-ospf6", "bird-ospf3"]:
                 res = measure(impl, count, tool, a)
                 out.append(res); print(row(res), flush=True)

@@ -159,7 +159,7 @@ type Fib struct {
 	Metric           int           `key:"netlink_fib.route_metric" range:"1..4294967295"` // extension: priority of our routes; default 10
 	NexthopObjects   bool          `key:"netlink_fib.nexthop_objects"`                    // extension: let routes with the same next hops share them, where the kernel can; default true
 	FastFailover     bool          `key:"netlink_fib.fast_failover"`                      // extension: alternates stand by in the kernel for all destinations with one way: StandingFrom is 1
-	StandingFrom     int           `key:"netlink_fib.standing_alternates" range:"0.."`    // extension: from how many routes with the same single way on alternates stand by in the kernel; 0: never; default 1000
+	StandingFrom     int           `key:"netlink_fib.standing_alternates" range:"0.."`    // extension: from how many routes with the same single way on alternates stand by in the kernel; 0: never; default 100
 	Zebra            Zebra
 }
 

@@ -59,7 +59,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Decision: Decision{DebounceMin: 10 * time.Millisecond, DebounceMax: 250 * time.Millisecond, UnblockInitialRoutes: 2 * time.Minute},
 		Fib: Fib{
-			RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10, NexthopObjects: true, StandingFrom: 1000,
+			RouteDeleteDelay: time.Second, Netlink: true, Table: 254, Protocol: 99, Metric: 10, NexthopObjects: true, StandingFrom: 100,
 			Zebra: Zebra{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTime: 2 * time.Minute},
 		},
 		Monitor:  Monitor{MaxEventLog: 100},

@@ -71,7 +71,7 @@ var constructors = constructorsOf(
 	openrconfig.NewMemoryProfilingConfig, openrconfig.NewOriginatedPrefix, openrconfig.NewAreaConfig,
 	openrconfig.NewFabricConfig, vipservice.NewVipServiceConfig,
 	func() *netlinkFib {
-		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true, StandingFrom: 1000}
+		return &netlinkFib{RouteTable: 254, RouteProtocol: 99, RouteMetric: 10, NexthopObjects: true, StandingFrom: 100}
 	},
 	func() *zebraFib {
 		return &zebraFib{Socket: "/var/run/frr/zserv.api", RouteType: "openfabric", StaleTimeS: 120}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/config"
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -231,7 +232,7 @@ func (f *Fib) reconcile(ctx context.Context) {
 	if f.hurryDue {
 		f.hurry(now)
 	}
-	if repaired := f.table.reconcile(dump); repaired > 0 {
+	if repaired := f.table.reconcile(dump, now); repaired > 0 {
 		f.opts.Counters.Sum(counterRepairedRoutes, int64(repaired))
 		f.opts.Log.Info("the forwarding table was changed from outside; repairing it", zap.Int("routes", repaired))
 	}
@@ -246,6 +247,7 @@ func (f *Fib) let(ctx context.Context, work func(ctx context.Context)) {
 	done := make(chan struct{})
 	var panicked any
 	go func() {
+		defer crash.Guard()
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {

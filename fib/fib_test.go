@@ -177,8 +177,10 @@ func TestRun(t *testing.T) {
 		u := full(route(1, 1), route(2, 1))
 		u.PerfEvents = []lsdb.PerfEvent{{UnixMillis: time.Now().UnixMilli()}, {UnixMillis: time.Now().UnixMilli() - 7}}
 		r.push(u)
-		r.expect(route(1, 1), route(2, 1))
+		r.expect(route(1, 1), route(2, 1), route(9, 1))
 		<-r.init.Done(monitor.FIBSynced)
+		r.after(time.Second)
+		r.expect(route(1, 1), route(2, 1))
 		if p, ok := r.programmed.Take(); !ok || !p.Full || len(p.Update) != 2 {
 			t.Errorf("reported %+v", p)
 		}

@@ -36,6 +36,7 @@ const (
 	lie                  // in Dump: leaves out routes and makes up others
 	slow                 // takes seconds
 	unchanged            // in Apply: does it and says that it failed
+	half                 // in Apply: does it, and says of every other route that it stands in part
 	numMischief          // how many there are
 )
 
@@ -136,6 +137,12 @@ func (p *impostor) Apply(ctx context.Context, update []msg.Route, del []netip.Pr
 	case unchanged:
 		for _, r := range update {
 			failed[r.Prefix] = errInjected
+		}
+	case half:
+		for i, r := range update {
+			if i%2 == 0 {
+				failed[r.Prefix] = ErrPartial
+			}
 		}
 	case hang:
 		<-ctx.Done()
@@ -420,6 +427,9 @@ func TestSlowProgrammer(t *testing.T) {
 		after, atLast := heap(), lists()
 		t.Logf("%d updates of %d prefixes each in 2 minutes: %d calls of at most %d routes; heap %.1f, then %.1f MiB; %d, then %d elements in lists",
 			400, prefixes*3/5, p.calls.Load()-calls, p.most.Load(), before, after, atFirst, atLast)
+		if after-before > 16 { // all those updates together are several times that
+			t.Errorf("the heap has grown from %.1f to %.1f MiB", before, after)
+		}
 		if limit := 4 * (2*prefixes + 64); atLast > limit {
 			t.Errorf("lists of %d elements, want at most %d", atLast, limit)
 		}

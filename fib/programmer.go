@@ -3,6 +3,7 @@ package fib
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,7 +23,8 @@ type Programmer interface {
 	// Apply brings in the routes of update, which replace in one step what this agent has for their prefixes, and
 	// afterwards takes out the routes to del. A route to delete that is not there is a success. Routes of others are
 	// never touched. failed holds the routes that could not be brought in or taken out, and why; a route with several
-	// next hops of which only some could be programmed is among them. err means that nothing can be said about any.
+	// next hops of which only some could be programmed is among them, with ErrPartial in the error's chain. err means that
+	// nothing can be said about any.
 	Apply(ctx context.Context, update []msg.Route, del []netip.Prefix) (failed map[netip.Prefix]error, err error)
 
 	// Invalidated is ready when the table may have changed behind our back: an interface went down or was re-created,
@@ -32,6 +34,10 @@ type Programmer interface {
 	// Close releases the table. The routes stay.
 	Close() error
 }
+
+// ErrPartial says of a route that it stands, although not with all its next hops. It carries packets, so it counts as
+// programmed for those who are told (FIB-ACK), and is tried again as one that failed.
+var ErrPartial = errors.New("not all next hops are programmed")
 
 // Abilities say what a Programmer can do beyond the interface.
 type Abilities struct {

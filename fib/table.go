@@ -2,6 +2,7 @@ package fib
 
 import (
 	"container/heap"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -61,7 +62,7 @@ type entry struct {
 
 	listed uint32 // last tidying of a list that has seen it
 
-	acked bool       // the last word to prefixmanager was that a route is programmed:
+	acked bool       // the last word to prefixmanager was that a route is programmed, if only in part:
 	told  *msg.Route // this one; nil: want
 }
 
@@ -189,8 +190,9 @@ func (t *table) unwant(p netip.Prefix, delay time.Duration, now time.Time) {
 }
 
 // reconcile compares with what a Programmer's Dump has found. It returns in how many prefixes a table that was thought
-// to be right is not. Routes that nobody wants go at once, after all first tries.
-func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
+// to be right is not. Routes that nobody wants go at once, after all first tries; those from before the first table only after
+// the delay of deletes, as if they had been withdrawn now.
+func (t *table) reconcile(dump map[netip.Prefix]msg.Route, now time.Time) (repaired int) {
 	first := !t.known
 	t.known, t.syncFailures, t.syncErr = true, 0, nil
 	for p, e := range t.entries {
@@ -224,6 +226,12 @@ func (t *table) reconcile(dump map[netip.Prefix]msg.Route) (repaired int) {
 		if t.entries[p] == nil {
 			e := &entry{want: msg.Route{Prefix: p, NextHops: r.NextHops}, present: doubtful}
 			t.entries[p] = e
+			if first && !r.DoNotInstall && t.deleteDelay > 0 {
+				// From a former run. It may come back as any route that is taken back: its origin may be starting, too.
+				e.present, e.have, e.backup = standing, r.NextHops, r.Backup
+				t.wait(e, now.Add(t.deleteDelay))
+				continue
+			}
 			t.queue(e, deleteNow)
 			if !first {
 				repaired++
@@ -325,7 +333,10 @@ func (t *table) done(b batch, failed map[netip.Prefix]error, err error, now time
 		e := t.entries[r.Prefix]
 		if why := reason(r.Prefix); why != nil {
 			t.fail(e, why, now)
-			if e.acked || e.failures == 1 {
+			switch {
+			case errors.Is(why, ErrPartial):
+				t.ack(e)
+			case e.acked || e.failures == 1:
 				t.unack(e)
 			}
 			continue

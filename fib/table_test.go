@@ -70,7 +70,7 @@ func (b *bench) step(limit int) bool {
 		if b.now.Before(t.syncDue) {
 			return false
 		}
-		t.reconcile(maps.Clone(b.kernel))
+		t.reconcile(maps.Clone(b.kernel), b.now)
 		return true
 	}
 	work := t.next(b.now, limit)
@@ -192,10 +192,35 @@ func TestFirstSyncAppliesOnlyDifferences(t *testing.T) { // FibTest, SyncFibProg
 	hidden.DoNotInstall = true
 	b.update(full(same, changed, fresh, hidden))
 	b.run()
-	b.expect([]msg.Route{same, changed, fresh}, []msg.Route{same, changed, fresh}, set(2), set(3), del(9))
+	b.expect([]msg.Route{same, changed, fresh, route(9, 1)}, []msg.Route{same, changed, fresh}, set(2), set(3))
 	if b.table.phase != synced {
 		t.Error("not synced")
 	}
+	b.after(time.Second)
+	b.expect([]msg.Route{same, changed, fresh}, []msg.Route{same, changed, fresh}, del(9))
+}
+
+// TestFormerRoutesMayComeBack: a route of the last run that the first table lacks, because its origin is starting as well, stays
+// for the delay of deletes, and is not touched if it comes back within that.
+func TestFormerRoutesMayComeBack(t *testing.T) {
+	b := newBench(t, time.Second, route(1, 1), route(2, 1), route(3, 1))
+	b.update(full())
+	b.run()
+	b.expect([]msg.Route{route(1, 1), route(2, 1), route(3, 1)}, nil)
+	if b.table.phase != synced {
+		t.Error("not synced")
+	}
+	b.after(time.Second - time.Millisecond)
+	b.update(delta(route(1, 1), route(2, 1, 2)))
+	b.run()
+	b.expect([]msg.Route{route(1, 1), route(2, 1, 2), route(3, 1)}, []msg.Route{route(1, 1), route(2, 1, 2)}, set(2))
+	b.after(time.Millisecond)
+	b.expect([]msg.Route{route(1, 1), route(2, 1, 2)}, []msg.Route{route(1, 1), route(2, 1, 2)}, del(3))
+
+	b = newBench(t, 0, route(1, 1)) // no delay, no grace
+	b.update(full())
+	b.run()
+	b.expect(nil, nil, del(1))
 }
 
 func TestEmptyTableIsSynced(t *testing.T) {
@@ -349,6 +374,50 @@ func TestFailedReplacementIsReportedAsDeleted(t *testing.T) { // FibTest, Increm
 	b.expect([]msg.Route{route(1, 1)}, []msg.Route{route(1, 1)}, set(1), del(2))
 }
 
+// TestPartialFailureIsReportedAsProgrammed: a route that stands with some of its next hops carries packets, so the prefix stays
+// advertised; it is tried again like one that failed.
+func TestPartialFailureIsReportedAsProgrammed(t *testing.T) {
+	b := newBench(t, 0)
+	b.update(full(route(1, 1)))
+	b.run()
+	answer := func(why error) msg.Programmed {
+		t.Helper()
+		work := b.table.next(b.now, chunk)
+		if len(work.update) != 1 {
+			t.Fatalf("nothing is tried: %+v", work)
+		}
+		b.table.done(work, map[netip.Prefix]error{prefix(1): why}, nil, b.now)
+		if s := b.table.status(); len(s) != 1 || s[0].State != RouteFailed || s[0].Err != why {
+			t.Errorf("state %+v", s)
+		}
+		p, _ := b.table.takeReport()
+		b.now = b.now.Add(maxBackoff)
+		return p
+	}
+	half := fmt.Errorf("1 of 2: %w", ErrPartial)
+	b.update(delta(route(1, 1, 2)))
+	if p := answer(half); len(p.Delete) != 0 || !p.Update[prefix(1)].Equal(route(1, 1, 2)) {
+		t.Errorf("reported %+v", p)
+	}
+	if p := answer(half); len(p.Delete)+len(p.Update) != 0 {
+		t.Errorf("reported again: %+v", p)
+	}
+	if p := answer(errInjected); !p.Delete[prefix(1)] || len(p.Update) != 0 {
+		t.Errorf("reported %+v", p)
+	}
+	if p := answer(half); len(p.Delete) != 0 || len(p.Update) != 1 {
+		t.Errorf("reported %+v", p)
+	}
+	delete(b.acked, prefix(1))
+	b.acked[prefix(1)] = route(1, 1, 2)
+	b.log = nil
+	b.run()
+	b.expect([]msg.Route{route(1, 1, 2)}, []msg.Route{route(1, 1, 2)}, set(1))
+	if b.table.dirty != 0 {
+		t.Errorf("dirty = %d", b.table.dirty)
+	}
+}
+
 func TestHurry(t *testing.T) {
 	b := newBench(t, 0)
 	b.fail = func(netip.Prefix) bool { return true }
@@ -450,7 +519,7 @@ func TestRepair(t *testing.T) {
 	strange := route(3, 1)
 	strange.DoNotInstall = true // stands in another form
 	b.kernel = routes(route(2, 7), strange, route(4, 1), route(8, 1))
-	if n := b.table.reconcile(maps.Clone(b.kernel)); n != 4 {
+	if n := b.table.reconcile(maps.Clone(b.kernel), b.now); n != 4 {
 		t.Errorf("repaired %d, want 4", n)
 	}
 	b.run()
@@ -458,7 +527,7 @@ func TestRepair(t *testing.T) {
 	b.expect(append(want, route(4, 1)), want, set(1), set(2), set(3), del(8))
 	b.after(time.Second)
 	b.expect(want, want, del(4))
-	if n := b.table.reconcile(maps.Clone(b.kernel)); n != 0 || b.step(chunk) {
+	if n := b.table.reconcile(maps.Clone(b.kernel), b.now); n != 0 || b.step(chunk) {
 		t.Errorf("a right table is repaired (%d)", n)
 	}
 }
@@ -540,7 +609,7 @@ func TestConverges(t *testing.T) {
 					delete(b.kernel, prefix(index.Draw(t, "gone")))
 					r := route(index.Draw(t, "strange"), 9)
 					b.kernel[r.Prefix] = r
-					b.table.reconcile(maps.Clone(b.kernel))
+					b.table.reconcile(maps.Clone(b.kernel), b.now)
 					b.listen()
 				}
 			case 6:
@@ -653,7 +722,7 @@ func TestAbilities(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newTable(0, abilities(c.p))
 			b.update(full(c.first), now)
-			b.reconcile(nil)
+			b.reconcile(nil, time.Time{})
 			work := b.next(now, 10)
 			if len(work.update) != 1 || len(work.update[0].Backup) > 0 != (b.can.Backup && len(c.first.Backup) > 0) {
 				t.Fatalf("first %+v", work)

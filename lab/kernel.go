@@ -22,10 +22,10 @@ func KernelRoutes(namespace string) (Routes, error) {
 		return nil, err
 	}
 	defer h.Close()
-	return kernelRoutes(h, namespace)
+	return kernelRoutes(h, namespace, Protocol)
 }
 
-func kernelRoutes(h *netlink.Handle, namespace string) (Routes, error) {
+func kernelRoutes(h *netlink.Handle, namespace string, protocol uint8) (Routes, error) {
 	links, err := dump(h.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("failed to read the links of namespace %s: %w", namespace, err)
@@ -45,7 +45,7 @@ func kernelRoutes(h *netlink.Handle, namespace string) (Routes, error) {
 	}
 	routes := Routes{}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		list, err := t.routes(family, o)
+		list, err := t.routes(family, protocol, o)
 		if err != nil {
 			return nil, fmt.Errorf("failed to read the routes of namespace %s: %w", namespace, err)
 		}

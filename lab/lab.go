@@ -267,5 +267,10 @@ func (l *Lab) AddAddress(i int, ifName string, address netip.Prefix) error {
 
 // Routes returns the agent's routes in the kernel of node i (see KernelRoutes).
 func (l *Lab) Routes(i int) (Routes, error) {
-	return kernelRoutes(l.nodes[i].netlink, l.nodes[i].Namespace)
+	return l.RoutesOf(i, Protocol)
+}
+
+// RoutesOf returns the routes of a protocol in the kernel of node i, as KernelRoutes does for the agent's own.
+func (l *Lab) RoutesOf(i int, protocol uint8) (Routes, error) {
+	return kernelRoutes(l.nodes[i].netlink, l.nodes[i].Namespace, protocol)
 }

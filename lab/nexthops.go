@@ -132,14 +132,14 @@ type route struct {
 	ways   []way
 }
 
-// routes reads the agent's routes of a family in the main table.
-func (t tables) routes(family uint8, o objects) (routes []route, err error) {
+// routes reads the routes of a family and a protocol in the main table.
+func (t tables) routes(family, protocol uint8, o objects) (routes []route, err error) {
 	messages, err := t.request(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, family, unix.SizeofRtMsg)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range messages {
-		if len(m) < unix.SizeofRtMsg || m[0] != family || m[5] != Protocol {
+		if len(m) < unix.SizeofRtMsg || m[0] != family || m[5] != protocol {
 			continue
 		}
 		bits, table, typ, object := int(m[1]), uint32(m[4]), m[7], uint32(0)

@@ -8,18 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"openr/lab"
 )
@@ -216,22 +211,11 @@ const frrDaemons = "/usr/lib/frr"
 // zebraDir makes a folder for FRR's daemons, which give up root for FRR's user.
 func zebraDir(t *testing.T) string {
 	t.Helper()
-	u, err := user.Lookup("frr")
+	dir, err := lab.FRRFolder()
 	if err != nil {
-		t.Fatalf("this test runs FRR's zebra (Debian package frr): %v", err)
-	}
-	dir, err := os.MkdirTemp("", "openr-zebra-")
-	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("this test runs FRR's zebra: %v", err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	for _, err := range []error{os.Chown(dir, uid, gid), os.Chmod(dir, 0o755)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	return dir
 }
 
@@ -312,48 +296,8 @@ func compareHops(a, b lab.NextHop) int {
 	return strings.Compare(a.IfName+" "+a.Via.String(), b.IfName+" "+b.Via.String())
 }
 
-// kernelProtocol is zebra's number for routes of type openfabric (FRR zebra/rt_netlink.h, RTPROT_OPENFABRIC).
-const kernelProtocol = 197
-
 // routes returns the routes that zebra has put into the kernel for the agent.
-func (z *zebra) routes() (lab.Routes, error) {
-	h := z.n.Netlink(z.node)
-	links, err := h.LinkList()
-	if err != nil {
-		return nil, err
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
-	out := lab.Routes{}
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		list, err := h.RouteListFiltered(family, &netlink.Route{Protocol: kernelProtocol}, netlink.RT_FILTER_PROTOCOL)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range list {
-			ways := r.MultiPath
-			if len(ways) == 0 {
-				ways = []*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via}}
-			}
-			var hops []lab.NextHop
-			for _, w := range ways {
-				gateway := w.Gw
-				if via, ok := w.Via.(*netlink.Via); ok {
-					gateway = via.Addr
-				}
-				a, _ := netip.AddrFromSlice(gateway)
-				hops = append(hops, lab.NextHop{IfName: names[w.LinkIndex], Via: a.Unmap()})
-			}
-			slices.SortFunc(hops, compareHops)
-			a, _ := netip.AddrFromSlice(r.Dst.IP)
-			ones, _ := r.Dst.Mask.Size()
-			out[netip.PrefixFrom(a.Unmap(), ones)] = hops
-		}
-	}
-	return out, nil
-}
+func (z *zebra) routes() (lab.Routes, error) { return z.n.RoutesOf(z.node, lab.ZebraProtocol) }
 
 // converges waits until all nodes have the right routes, this one through zebra.
 func (z *zebra) converges(after string, advertised ...netip.Prefix) {

@@ -116,15 +116,18 @@ type unfinished struct {
 	waiting bool              // nothing is programmed yet
 }
 
+// failedRoute begins the name of an exported value that says why a route failed; its prefix follows.
+const failedRoute = "fib.failed_route."
+
 func (s *session) unfinished() (unfinished, error) {
-	const synced, failed = "fib.synced", "fib.failed_route."
+	const synced = "fib.synced"
 	u := unfinished{failed: map[string]string{}}
-	reasons, err := s.GetRegexExportedValues(s.ctx, regexp.QuoteMeta(failed)+".*")
+	reasons, err := s.GetRegexExportedValues(s.ctx, regexp.QuoteMeta(failedRoute)+".*")
 	if err != nil && !unknownMethod(err) {
 		return u, err
 	}
 	for name, reason := range reasons {
-		u.failed[strings.TrimPrefix(name, failed)] = reason
+		u.failed[strings.TrimPrefix(name, failedRoute)] = reason
 	}
 	counters, err := s.GetSelectedCounters(s.ctx, []string{synced})
 	if err != nil && !unknownMethod(err) {

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -125,11 +127,37 @@ func (k *fibCommands) add() *cobra.Command {
 				return err
 			}
 			if err := agent.AddUnicastRoutes(ctx, k.client, routes); err != nil {
-				return err
+				return k.withReasons(ctx, agent, err)
 			}
 			return k.done("Added %d routes.", len(routes))
 		}),
 	}
+}
+
+// withReasons prints which routes the switch agent did not program, if that is what err says, and why, as far as the agent tells.
+func (k *fibCommands) withReasons(ctx context.Context, agent *platform.FibServiceClient, err error) error {
+	var partial *platform.PlatformFibUpdateError
+	if !errors.As(err, &partial) || k.json {
+		return err
+	}
+	reasons, _ := agent.GetRegexExportedValues(ctx, regexp.QuoteMeta(failedRoute)+".*") // openr platform has them
+	var prefixes []netip.Prefix
+	for _, byVRF := range []map[int32][]*network.IpPrefix{partial.Vrf2failedAddUpdatePrefixes, partial.Vrf2failedDeletePrefixes} {
+		for _, list := range byVRF {
+			for _, p := range list {
+				prefixes = append(prefixes, prefixOf(p))
+			}
+		}
+	}
+	slices.SortFunc(prefixes, comparePrefix)
+	k.printf("%s\n", k.paint(red, "Failed:"))
+	for _, p := range slices.Compact(prefixes) {
+		k.printf("> %v\n", p)
+		if why := reasons[failedRoute+p.String()]; why != "" {
+			k.printf("  %s\n", why)
+		}
+	}
+	return err
 }
 
 func (k *fibCommands) sync() *cobra.Command {
@@ -145,7 +173,7 @@ func (k *fibCommands) sync() *cobra.Command {
 				return err
 			}
 			if err := agent.SyncFib(ctx, k.client, routes); err != nil {
-				return err
+				return k.withReasons(ctx, agent, err)
 			}
 			return k.done("Reprogrammed FIB with %d routes.", len(routes))
 		}),

@@ -72,6 +72,10 @@ func (f *fakeSwitch) AddUnicastRoutes(_ context.Context, client int16, routes []
 	return nil
 }
 
+func (f *fakeSwitch) GetRegexExportedValues(context.Context, string) (map[string]string, error) {
+	return map[string]string{"fib.failed_route.192.0.2.0/24": "add 192.0.2.0/24: no such device"}, nil
+}
+
 func (f *fakeSwitch) SyncFib(_ context.Context, client int16, routes []*network.UnicastRoute) error {
 	f.did("%d sync %s", client, routesText(routes))
 	return nil

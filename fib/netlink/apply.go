@@ -21,8 +21,9 @@ type apply struct {
 
 	sets  sets
 	steps []step
-	froms []*group // groups that routes leave
-	twice bool     // a prefix comes twice
+	crowd map[*object]int // by way: routes that will have no other; not counted if alternates never stand
+	froms []*group        // groups that routes leave
+	twice bool            // a prefix comes twice
 
 	fill  *batch // is being filled
 	sent  *batch // the kernel is working on it; nil: none
@@ -90,18 +91,42 @@ func (a *apply) plan(update []msg.Route) {
 			at.epoch = a.b.epoch
 		}
 		a.steps = append(a.steps, step{r, a.sets.of(r), at})
-		a.steps[len(a.steps)-1].set.count++
 	}
 	a.p.steps = a.steps
 	for _, s := range a.sets.all {
 		s.resolve(a.p)
+	}
+	a.count()
+}
+
+// count finds out how many routes there will be over each way that have no other.
+func (a *apply) count() {
+	if a.p.standing == 0 {
+		return
+	}
+	a.crowd = map[*object]int{}
+	for _, g := range a.b.groups {
+		if o := onlyWay(&g.aim); o != nil {
+			a.crowd[o] += g.refs
+		}
+	}
+	for i := range a.steps {
+		s := &a.steps[i]
+		if o := onlyWay(&s.set.aim); o != nil && (s.at == nil || s.at.group.gone || onlyWay(&s.at.group.aim) != o) {
+			s.set.fresh++
+		}
+	}
+	for _, s := range a.sets.all {
+		if o := onlyWay(&s.aim); o != nil {
+			a.crowd[o] += s.fresh
+		}
 	}
 }
 
 // makeObjects makes the objects that the sets need now, and works out where each set leads.
 func (a *apply) makeObjects() error {
 	for _, s := range a.sets.all {
-		s.kind(a.p)
+		s.kind(a.p, a.crowd)
 	}
 	err := a.p.makeFor(a.ctx, func(need func([]member)) {
 		for _, s := range a.sets.all {
@@ -151,6 +176,10 @@ func (a *apply) makeGroups() error {
 			s.group = nil
 			continue
 		}
+		if s.group.id == 0 { // of which the kernel would choose one itself
+			s.group, s.err = nil, errNoID
+			continue
+		}
 		a.b.addGroup(s.group)
 		fresh = append(fresh, s)
 	}
@@ -163,10 +192,10 @@ func (a *apply) makeGroups() error {
 func (a *apply) routes() error {
 	for i := range a.steps {
 		s := &a.steps[i]
-		if s.set.err != nil {
-			a.refuse(s.kind(), s.route, s.set.err) // even if what is left of it is brought in
-		}
 		g := s.set.group
+		if s.set.err != nil { // even if what is left of it is brought in; if the kernel refuses that, its reason takes this one's place
+			a.failed[s.route.Prefix] = &RouteError{Op: opNames[s.kind()], Route: *s.route, Err: s.set.err, Partial: g != nil}
+		}
 		if g == nil {
 			continue
 		}

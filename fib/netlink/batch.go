@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openr/internal/crash"
 	"openr/internal/rtnl"
 	"openr/msg"
 )
@@ -111,6 +112,7 @@ func (a *apply) send() error {
 	a.p.counters.Sum(counterMessages, int64(len(f.ops)))
 	conn := a.p.conn
 	go func() {
+		defer crash.Guard()
 		f.answer <- conn.Exchange(f.buf, f.first, len(f.ops), func(i int, why rtnl.Error) {
 			if f.refused == nil {
 				f.refused = map[int]rtnl.Error{}

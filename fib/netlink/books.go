@@ -116,6 +116,9 @@ func (b *books) inRange(id uint32) bool { return id >= b.base && id-b.base < ids
 
 // newID returns an id that is free; 0 if there is none.
 func (b *books) newID() uint32 {
+	if len(b.taken) >= idsPerBase {
+		return 0
+	}
 	for range idsPerBase {
 		id := b.next
 		b.next++

@@ -31,8 +31,8 @@
 //     treated so as soon as the kernel tells.
 //   - When the kernel is first, it has deleted the group and its routes: they are made again, on the alternates, at about 3 µs
 //     for each route.
-//   - That is too slow for many routes, so from Options.Standing routes on alternates stand in the group from the start: a
-//     resilient group (Linux 5.12), in which ways and alternates are handed buckets of flows by weight. The way has the
+//   - That is too slow for many routes, so from Options.Standing routes over one way on, alternates stand in the group from the
+//     start: a resilient group (Linux 5.12), in which ways and alternates are handed buckets of flows by weight. The way has the
 //     greatest weight and the alternates the least, which rounds to no bucket at all, until the kernel strikes the way out and
 //     hands its buckets to them. So no flow takes an alternate at rest, and nodes that are each other's alternates send each
 //     other nothing. (In a group of the usual kind 1 flow of 65536 would.)

@@ -7,16 +7,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openr/fib"
 	"openr/internal/rtnl"
 	"openr/msg"
 )
 
 // RouteError says why a route could not be brought in or taken out. It unwraps to the kernel's errno.
 type RouteError struct {
-	Op    string // "add", "replace" or "delete"
-	Route msg.Route
-	Err   error
+	Op      string // "add", "replace" or "delete"
+	Route   msg.Route
+	Err     error
+	Partial bool // it stands, but not with all its next hops
 }
+
+// Is reports that the error is fib.ErrPartial if the route stands.
+func (e *RouteError) Is(target error) bool { return target == fib.ErrPartial && e.Partial }
 
 func (e *RouteError) Error() string {
 	return e.Op + " " + describe(e.Route, e.Op != "delete") + ": " + e.Err.Error()

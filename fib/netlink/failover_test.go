@@ -128,6 +128,45 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// TestAlternatesOfACrowd: routes over one way come a few at a time. As soon as they are many together their alternates stand in the
+// kernel, wherever they lead, so that few are left to be brought in one by one when the way is lost.
+func TestAlternatesOfACrowd(t *testing.T) {
+	const from = 100
+	w := enter(t)
+	w.standing(from)
+	routes := many(300, "fe80::1 eth0")
+	for i := 0; i < len(routes); i += 30 {
+		some := routes[i : i+30]
+		w.apply(some) // its alternates are known a little later
+		copy(some, backed(some, fmt.Sprintf("fe80::%d eth1", 1+i/30%2)))
+		w.apply(some)
+	}
+	w.goesBy("eth0", "2001:db8::1")
+	w.sent()
+	must(t, vnl.LinkSetDown(w.link("eth0")))
+	var want []string
+	for _, r := range routes {
+		want = append(want, shown(r.Prefix.String(), " dev eth1 via "+r.Backup[0].Addr.String()))
+	}
+	eventually(t, "all routes are moved", func() bool { return slices.Equal(sorted(w.kernel()), sorted(want)) })
+	if r, _ := w.sent(); r >= from {
+		t.Errorf("%d of %d routes were brought in one by one", r, len(routes))
+	}
+	w.up("eth0")
+	eventually(t, "all are back", func() bool { return !strings.Contains(strings.Join(w.withoutStanding(w.kernel()), ""), "eth1") })
+	w.apply(routes) // those that came first join the others
+	w.sent()
+	w.apply(routes)
+	if r, o := w.sent(); r != 0 || o != 0 {
+		t.Errorf("%d messages about routes, %d about objects that are as they should be", r, o)
+	}
+	must(t, vnl.LinkSetDown(w.link("eth0")))
+	eventually(t, "all routes are moved again", func() bool { return slices.Equal(sorted(w.kernel()), sorted(want)) })
+	if r, _ := w.sent(); r != 0 {
+		t.Errorf("%d routes were brought in one by one", r)
+	}
+}
+
 func sorted(s []string) []string {
 	s = slices.Clone(s)
 	slices.Sort(s)

@@ -36,22 +36,29 @@ func (p *Programmer) probe() error {
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("failed to find out whether the kernel has nexthop objects: %w", err)
-	case answers[0].Errno != unix.EINVAL && answers[0].Errno != unix.EEXIST: // EOPNOTSUPP, or no right to ask
+	}
+	if p.able, p.maxWeight, p.buckets = judge(answers[0], answers[1], answers[2]); !p.able {
 		p.why = answers[0]
-		return nil
-	}
-	p.able, p.maxWeight = true, narrowWeight
-	buckets := uint16(narrowBuckets)
-	if answers[0] == answers[1] {
-		p.maxWeight, buckets = wideWeight, wideBuckets
-	}
-	if answers[0] == answers[2] {
-		p.buckets = buckets
 	}
 	return nil
+}
+
+// judge tells from the answers to the requests of probe whether there are nexthop objects, the greatest weight of a group's
+// member, and the buckets that a resilient group is to have; 0: there are no such groups.
+func judge(small, great, resilient rtnl.Error) (able bool, maxWeight uint32, buckets uint16) {
+	if small.Errno != unix.EINVAL && small.Errno != unix.EEXIST { // EOPNOTSUPP, or no right to ask
+		return false, 0, 0
+	}
+	maxWeight, buckets = narrowWeight, narrowBuckets
+	if great == small {
+		maxWeight, buckets = wideWeight, wideBuckets
+	}
+	if resilient != small {
+		buckets = 0
+	}
+	return true, maxWeight, buckets
 }
 
 // appendGroup appends the message that makes a group, or gives it other members.

@@ -279,14 +279,19 @@ func TestChangeOfForm(t *testing.T) {
 	}
 }
 
-// TestEveryShapeAsMultipathRoute is TestEveryShapeGoesInAndOut for a kernel without nexthop objects.
+// TestEveryShapeAsMultipathRoute is TestEveryShapeGoesInAndOut without nexthop objects, be it that they are not wanted or that
+// the kernel has none and they are never asked for.
 func TestEveryShapeAsMultipathRoute(t *testing.T) {
 	w := enter(t)
-	p, err := New(Options{Table: mainTable, Protocol: testProtocol, Metric: testMetric, MultipathRoutes: true})
+	p, err := New(Options{Table: mainTable, Protocol: testProtocol, Metric: testMetric, MultipathRoutes: true, Counters: w.counters})
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	w.p = p
-	for _, c := range shapes {
+	w.sent()
+	for i, c := range slices.Concat(shapes, shapes) {
+		if i == len(shapes) {
+			p.able = false
+		}
 		r := route(c.prefix, c.hops...)
 		for range 2 {
 			w.apply([]msg.Route{r})
@@ -297,6 +302,9 @@ func TestEveryShapeAsMultipathRoute(t *testing.T) {
 		}
 		w.apply(nil, r.Prefix)
 		w.expect()
+	}
+	if _, o := w.sent(); o != 0 || p.Abilities().Backup {
+		t.Errorf("%d messages about objects; alternates are used: %v", o, p.Abilities().Backup)
 	}
 	w.expectObjects()
 }

@@ -33,9 +33,9 @@ type Options struct {
 	NextHopBase uint32
 	// MultipathRoutes gives each route its own next hops even where the kernel has nexthop objects.
 	MultipathRoutes bool
-	// Standing is from how many routes on a group with one way has their alternates (Route.Backup) stand in it, without a share of
-	// the traffic: then the kernel itself moves all of them when the link goes. Fewer get theirs from memory, a few
-	// microseconds for each later. 1: always; 0: never. It takes resilient groups (Linux 5.12).
+	// Standing is from how many routes on that have the same single way their alternates (Route.Backup) stand in their groups,
+	// without a share of the traffic: then the kernel itself moves all of them when the link goes. Fewer get theirs from memory,
+	// a few microseconds for each later. 1: always; 0: never. It takes resilient groups (Linux 5.12).
 	Standing int
 }
 

@@ -18,7 +18,7 @@ import (
 type set struct {
 	family       uint8
 	hops, backup []msg.NextHop // as given
-	count        int           // routes that have it in this call
+	fresh        int           // routes with one way that come to it in this call, from another or from nothing
 
 	aim            // hops and backup as objects, over interfaces that there are, dead ones too
 	standby bool   // its group is to be a resilient one
@@ -207,10 +207,24 @@ func (p *Programmer) desired(a *aim, standby bool) []member {
 	return out
 }
 
-// kind decides whether a set's group is to be a resilient one. A change of mind would cost a message for each route.
-func (s *set) kind(p *Programmer) {
+// kind decides whether a set's group is to be a resilient one: from p.standing routes on that have no other way, wherever their
+// alternates are. Routes that came before in smaller numbers stay where they are, as a change of mind would cost a message for
+// each; so those on alternates from memory are always fewer than that.
+func (s *set) kind(p *Programmer, crowd map[*object]int) {
+	o := onlyWay(&s.aim)
+	if p.standing == 0 || o == nil {
+		return
+	}
 	there := func(standby bool) bool { return p.books.byKey[string(p.books.keyOf(&s.aim, standby))] != nil }
-	s.standby = p.standing > 0 && len(s.ways) == 1 && (there(true) || s.count >= p.standing && (len(s.spare) > 0 || !there(false)))
+	s.standby = there(true) || crowd[o] >= p.standing && (len(s.spare) > 0 || !there(false))
+}
+
+// onlyWay returns the way that is the only one; nil if there are more or none.
+func onlyWay(a *aim) *object {
+	if len(a.ways) != 1 {
+		return nil
+	}
+	return a.ways[0].object
 }
 
 // settle leaves out what the kernel has refused, and says what is missing. That all next hops are dead is no failure if there

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"openr/internal/crash"
 	"openr/internal/rtnl"
 	"openr/monitor"
 )
@@ -84,7 +85,7 @@ func newWatcher(p *Programmer, own uint32) (*watcher, error) {
 		return nil, err
 	}
 	p.watch = w
-	go w.run()
+	go func() { defer crash.Guard(); w.run() }()
 	return w, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/fib"
+	"openr/internal/crash"
 	"openr/lsdb"
 	"openr/monitor"
 	"openr/msg"
@@ -116,7 +117,7 @@ func New(o Options) (*Programmer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopWatch = cancel
 	p.counters.Set(counterConnected, 0)
-	go p.keepWatch(ctx)
+	go func() { defer crash.Guard(); p.keepWatch(ctx) }()
 	return p, nil
 }
 

@@ -2,12 +2,14 @@ package zebra
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
 
+	"openr/fib"
 	"openr/msg"
 )
 
@@ -160,11 +162,18 @@ func (b *batch) await(waiter **batch) {
 	b.moved = time.Now()
 }
 
+// fail notes why a route is not as it should be: the first reason, but that it stands in part is less than that it does not.
 func (b *batch) fail(p netip.Prefix, why error) {
-	if _, ok := b.failed[p]; !ok {
+	if old, ok := b.failed[p]; !ok || errors.Is(old, fib.ErrPartial) && !errors.Is(why, fib.ErrPartial) {
 		b.failed[p] = fmt.Errorf("%v: %w", p, why)
 	}
 }
+
+// partial says why a route that stands lacks next hops.
+type partial struct{ error }
+
+func (e partial) Is(target error) bool { return target == fib.ErrPartial }
+func (e partial) Unwrap() error        { return e.error }
 
 // send sends a route. The caller holds mu.
 func (b *batch) send(p netip.Prefix, plan *standing) {
@@ -209,7 +218,7 @@ func (b *batch) send(p netip.Prefix, plan *standing) {
 	delete(s.stale, p)
 	s.routes[p] = plan
 	if _, missing := plan.inKernel(); missing != nil {
-		b.fail(p, missing)
+		b.fail(p, partial{missing})
 	}
 	if old != nil && old.key == plan.key && (old.fate == fateSilent || old.fate == fateLost) && !old.suspect {
 		plan.fate, plan.since = old.fate, b.now // not waited for again

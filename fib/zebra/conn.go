@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"openr/internal/crash"
 )
 
 const (
@@ -175,6 +177,7 @@ func (p *peer) flush() error {
 // start lets a goroutine write what is queued from now on.
 func (p *peer) start() {
 	go func() {
+		defer crash.Guard()
 		for {
 			select {
 			case <-p.ended:

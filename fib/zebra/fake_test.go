@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"openr/fib"
 	"openr/monitor"
 	"openr/msg"
 )
@@ -30,12 +31,16 @@ type fake struct {
 	kernel  map[netip.Prefix]kernelRoute
 	groups  map[uint32][]nextHop
 	silent  map[netip.Prefix]bool // routes it keeps to itself
+	kept    map[netip.Prefix]kernelRoute
 	refuses map[netip.Prefix]bool // routes its kernel does not take
+	lies    map[netip.Prefix]bool // routes that it says are installed, and are not
+	awake   chan struct{}         // closed: it does not hang
 	hello   []session
 	told    []string // CLIENT_CAPABILITIES
 	routes  int      // ROUTE_ADDs
 	raw     []byte   // answers every message with this
 	closes  bool     // ends a session at its first message
+	end     func()   // ends it
 }
 
 func newFake(t testing.TB, version string) *fake {
@@ -43,7 +48,9 @@ func newFake(t testing.TB, version string) *fake {
 	rel, err := findRelease(version)
 	must(t, err)
 	f := &fake{t: t, rel: rel, socket: filepath.Join(t.TempDir(), "api"), kernel: map[netip.Prefix]kernelRoute{},
-		groups: map[uint32][]nextHop{}, silent: map[netip.Prefix]bool{}, refuses: map[netip.Prefix]bool{}}
+		groups: map[uint32][]nextHop{}, silent: map[netip.Prefix]bool{}, kept: map[netip.Prefix]kernelRoute{},
+		refuses: map[netip.Prefix]bool{}, lies: map[netip.Prefix]bool{}, awake: make(chan struct{})}
+	close(f.awake)
 	l, err := net.Listen("unix", f.socket)
 	must(t, err)
 	var all sync.WaitGroup
@@ -59,7 +66,8 @@ func newFake(t testing.TB, version string) *fake {
 			all.Go(func() { f.serve(c) })
 		}
 	})
-	t.Cleanup(func() { _ = l.Close(); f.drop(); all.Wait() })
+	f.end = sync.OnceFunc(func() { f.hang(false); _ = l.Close(); f.drop(); all.Wait() })
+	t.Cleanup(f.end)
 	return f
 }
 
@@ -71,6 +79,23 @@ func (f *fake) drop() {
 		_ = c.Close()
 	}
 	f.conns = nil
+	clear(f.kept)
+}
+
+// hang lets it take in no more, or go on.
+func (f *fake) hang(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.awake:
+		if on {
+			f.awake = make(chan struct{})
+		}
+	default:
+		if !on {
+			close(f.awake)
+		}
+	}
 }
 
 func (f *fake) serve(c net.Conn) {
@@ -83,6 +108,10 @@ func (f *fake) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
+		f.mu.Lock()
+		awake := f.awake
+		f.mu.Unlock()
+		<-awake
 		f.mu.Lock()
 		if f.closes {
 			f.mu.Unlock()
@@ -135,6 +164,11 @@ func (f *fake) take(p *peer, c command, body []byte) bool {
 			f.t.Error(err)
 		}
 		f.groups[id] = hops
+		for p, r := range f.kernel {
+			if r.group == id {
+				f.kernel[p] = kernelRoute{prefix: p, hops: kernelHops(hops), group: id}
+			}
+		}
 		f.send(p, cmdNHGNotifyOwner, func(b []byte) []byte { return appendGroupNote(b, groupInstalled, id) })
 	case cmdRouteAdd, cmdRouteDelete:
 		r, err := f.rel.readRoute(body)
@@ -152,18 +186,24 @@ func (f *fake) take(p *peer, c command, body []byte) bool {
 func (f *fake) route(p *peer, r route, add bool) {
 	n := routeNote{note: noteInstalled, prefix: r.prefix, table: mainTable}
 	_, there := f.kernel[r.prefix]
+	hops := r.hops
+	if r.group != 0 {
+		hops = f.groups[r.group]
+	}
+	k := kernelRoute{prefix: r.prefix, hops: kernelHops(hops), group: r.group}
+	delete(f.kept, r.prefix)
 	switch {
-	case add && f.silent[r.prefix], !add && !there:
+	case add && f.silent[r.prefix]:
+		f.kept[r.prefix] = k
+		return
+	case !add && !there:
 		return
 	case add && f.refuses[r.prefix]:
 		n.note = noteFailed
+	case add && f.lies[r.prefix]:
 	case add:
 		f.routes++
-		hops := r.hops
-		if r.group != 0 {
-			hops = f.groups[r.group]
-		}
-		f.kernel[r.prefix] = kernelRoute{prefix: r.prefix, hops: kernelHops(hops), group: r.group}
+		f.kernel[r.prefix] = k
 	default:
 		n.note = noteRemoved
 		delete(f.kernel, r.prefix)
@@ -396,6 +436,18 @@ func TestRefusals(t *testing.T) {
 		if err := failed[netip.MustParsePrefix(p)]; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", p, err, want)
 		}
+	}
+	for p, err := range failed {
+		if stands := p == prefix("2001:db8:4::/48"); errors.Is(err, fib.ErrPartial) != stands {
+			t.Errorf("%v: %v; stands in part: %v", p, err, stands)
+		}
+	}
+	f.mu.Lock()
+	f.refuses[prefix("2001:db8:6::/48")] = true
+	f.mu.Unlock()
+	if again, err := p.Apply(context.Background(), []msg.Route{newRoute("2001:db8:6::/48", "fe80::1 za0", "fe80::1 za9")}, nil); err != nil ||
+		len(again) != 1 || errors.Is(again[prefix("2001:db8:6::/48")], fib.ErrPartial) {
+		t.Errorf("what was left of it was refused: %v, %v", again, err)
 	}
 	if len(failed) != 7 || len(f.kernel) != 2 {
 		t.Error(failed, f.kernel)

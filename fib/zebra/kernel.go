@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"openr/internal/rtnl"
 )
 
 // kernelProtocols are the rtm_protocol numbers under which zebra puts its clients' routes into the kernel (FRR:
@@ -36,114 +38,50 @@ type kernelRoute struct {
 }
 
 // kernel reads routes from the kernel, in the network namespace of the thread that made it.
-type kernel struct {
-	fd  int
-	seq uint32
-	buf []byte
-}
+type kernel struct{ conn *rtnl.Conn }
 
 func openKernel() (*kernel, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	conn, err := rtnl.Dial(unix.NETLINK_ROUTE, 0, 0)
 	if err != nil {
-		return nil, fmt.Errorf("failed to open a netlink socket: %w", err)
+		return nil, err
 	}
-	// The kernel then filters dumps by table and protocol (Linux 4.20); an older one is filtered here.
-	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("failed to bind a netlink socket: %w", err)
-	}
-	return &kernel{fd: fd, buf: make([]byte, 64<<10)}, nil
+	return &kernel{conn}, nil
 }
 
-func (k *kernel) close() error { return unix.Close(k.fd) }
+func (k *kernel) close() error { return k.conn.Close() }
 
-// errInterrupted says that the table changed while it was read, so that something may be missing.
-var errInterrupted = errors.New("the kernel's table changes faster than it can be read")
-
-// routes calls f for all routes of a protocol in a table.
+// routes calls f for all routes of a protocol in a table. The kernel picks them out (Linux 4.20); an older one tells all, and
+// they are picked out here.
 func (k *kernel) routes(table uint32, protocol uint8, f func(kernelRoute)) error {
 	for _, fam := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		var err error
-		for range 5 {
-			var found []kernelRoute
-			if found, err = k.dump(fam, table, protocol); err == nil {
-				for _, r := range found {
-					f(r)
+		var found []kernelRoute
+		err := k.conn.Dump(func(seq uint32) []byte { return dumpRoutes(seq, fam, table, protocol) }, func() { found = found[:0] },
+			func(h unix.NlMsghdr, payload []byte) {
+				if h.Type != unix.RTM_NEWROUTE {
+					return
 				}
-				break
-			}
-			if !errors.Is(err, errInterrupted) {
-				break
-			}
-		}
+				if r, t, p, ok := parseKernelRoute(payload); ok && t == table && p == protocol && payload[0] == fam {
+					found = append(found, r)
+				}
+			})
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return fmt.Errorf("failed to read the kernel's routes: %w", err)
+		}
+		for _, r := range found {
+			f(r)
 		}
 	}
 	return nil
 }
 
-func (k *kernel) dump(fam uint8, table uint32, protocol uint8) ([]kernelRoute, error) {
-	k.seq++
-	b := make([]byte, unix.SizeofNlMsghdr+unix.SizeofRtMsg+8)
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETROUTE)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	binary.NativeEndian.PutUint32(b[8:], k.seq)
-	rt := b[unix.SizeofNlMsghdr:]
-	rt[0], rt[5] = fam, protocol
+// dumpRoutes returns the request for the routes of a protocol in a table.
+func dumpRoutes(seq uint32, fam uint8, table uint32, protocol uint8) []byte {
+	rt := [unix.SizeofRtMsg]byte{0: fam, 5: protocol}
 	if table < 256 {
 		rt[4] = uint8(table)
 	}
-	attr := rt[unix.SizeofRtMsg:]
-	binary.NativeEndian.PutUint16(attr, 8)
-	binary.NativeEndian.PutUint16(attr[2:], unix.RTA_TABLE)
-	binary.NativeEndian.PutUint32(attr[4:], table)
-	if err := unix.Sendto(k.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, err
-	}
-	var out []kernelRoute
-	interrupted := false
-	for {
-		n, _, err := unix.Recvfrom(k.fd, k.buf, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for b := k.buf[:n]; len(b) >= unix.SizeofNlMsghdr; {
-			length := int(binary.NativeEndian.Uint32(b))
-			if length < unix.SizeofNlMsghdr || length > len(b) {
-				return nil, errors.New("malformed netlink message")
-			}
-			payload := b[unix.SizeofNlMsghdr:length]
-			typ, flags := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:])
-			mine := binary.NativeEndian.Uint32(b[8:]) == k.seq
-			b = b[min(len(b), (length+3)&^3):]
-			if !mine {
-				continue
-			}
-			interrupted = interrupted || flags&unix.NLM_F_DUMP_INTR != 0
-			switch typ {
-			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				if len(payload) >= 4 {
-					if e := int32(binary.NativeEndian.Uint32(payload)); e < 0 {
-						return nil, unix.Errno(-e)
-					}
-				}
-				if interrupted {
-					return nil, errInterrupted
-				}
-				return out, nil
-			case unix.RTM_NEWROUTE:
-				if r, t, p, ok := parseKernelRoute(payload); ok && t == table && p == protocol && payload[0] == fam {
-					out = append(out, r)
-				}
-			}
-		}
-	}
+	b := append(rtnl.Begin(nil, unix.RTM_GETROUTE, unix.NLM_F_DUMP, seq), rt[:]...)
+	return rtnl.End(rtnl.AppendUint32(b, unix.RTA_TABLE, table), 0)
 }
 
 // parseKernelRoute reads an RTM_NEWROUTE; ok is false for what is no route of a table, such as a cached one.
@@ -157,7 +95,7 @@ func parseKernelRoute(b []byte) (r kernelRoute, table uint32, protocol uint8, ok
 	}
 	var dst [16]byte
 	var single kernelHop
-	eachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
+	rtnl.EachAttr(b[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
 		switch {
 		case typ == unix.RTA_DST:
 			copy(dst[:], v)
@@ -206,22 +144,11 @@ func parseMultipath(b []byte) (hops []kernelHop) {
 			return hops
 		}
 		h := kernelHop{weight: int32(b[3]) + 1, index: binary.NativeEndian.Uint32(b[4:])}
-		eachAttr(b[unix.SizeofRtNexthop:length], func(typ uint16, v []byte) { parseGateway(typ, v, &h) })
+		rtnl.EachAttr(b[unix.SizeofRtNexthop:length], func(typ uint16, v []byte) { parseGateway(typ, v, &h) })
 		hops = append(hops, h)
-		b = b[min(len(b), (length+3)&^3):]
+		b = b[min(len(b), rtnl.Align(length)):]
 	}
 	return hops
-}
-
-func eachAttr(b []byte, f func(typ uint16, v []byte)) {
-	for len(b) >= 4 {
-		length := int(binary.NativeEndian.Uint16(b))
-		if length < 4 || length > len(b) {
-			return
-		}
-		f(binary.NativeEndian.Uint16(b[2:])&^uint16(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[4:length])
-		b = b[min(len(b), (length+3)&^3):]
-	}
 }
 
 func compareKernelHops(a, b kernelHop) int {

@@ -8,11 +8,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openr/fib"
+	"openr/lab"
 	"openr/monitor"
 	"openr/msg"
 )
@@ -71,16 +70,9 @@ func enter(t testing.TB, n int, options ...string) *world {
 	lo, err := vnl.LinkByName("lo")
 	must(t, err)
 	must(t, vnl.LinkSetUp(lo))
-	// zebra gives up root for FRR's user, who has to be able to make files in its directory.
-	dir, err := os.MkdirTemp("", "zebra")
+	dir, err := lab.FRRFolder()
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	u, err := user.Lookup("frr")
-	must(t, err)
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	must(t, os.Chown(dir, uid, gid))
-	must(t, os.Chmod(dir, 0o755))
 	w := &world{t: t, dir: dir, socket: filepath.Join(dir, "zserv.api"), counters: monitor.NewCounters()}
 	for i := range n {
 		w.addLink(i)

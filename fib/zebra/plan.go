@@ -89,7 +89,7 @@ func (b *batch) plan(r msg.Route) *standing {
 		switch {
 		case old.fate == fateInstalled && !s.more(old):
 			if missing != nil {
-				b.fail(r.Prefix, missing)
+				b.fail(r.Prefix, partial{missing})
 			}
 			delete(s.stale, r.Prefix)
 			return nil

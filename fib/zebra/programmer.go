@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"openr/fib"
+	"openr/internal/crash"
 	"openr/monitor"
 	"openr/msg"
 	"openr/queue"
@@ -169,7 +170,7 @@ func New(o Options) (*Programmer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	go p.run(ctx)
+	go func() { defer crash.Guard(); p.run(ctx) }()
 	return p, nil
 }
 

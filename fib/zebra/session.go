@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"openr/internal/crash"
 	"openr/msg"
 )
 
@@ -91,7 +92,7 @@ func (p *Programmer) session(ctx context.Context) (ready bool, err error) {
 	peer := newPeer(conn)
 	peer.wait = p.o.probing
 	peer.sent = func(n int) { p.o.Counters.Sum(counterSent, int64(n)) }
-	defer context.AfterFunc(ctx, func() { peer.stop(errClosed) })()
+	defer context.AfterFunc(ctx, func() { defer crash.Guard(); peer.stop(errClosed) })()
 	defer func() { peer.stop(err) }()
 	if err := peer.greet(p.identity(), p.rel); err != nil {
 		return false, err

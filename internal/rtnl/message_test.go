@@ -140,6 +140,38 @@ func TestConn(t *testing.T) {
 	}
 }
 
+// TestAnswersLost: after answers did not fit into the socket's buffer the next request is answered.
+func TestAnswersLost(t *testing.T) {
+	c, err := Dial(unix.NETLINK_ROUTE, 1<<20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the least that there is
+		t.Fatal(err)
+	}
+	link := func(b []byte, seq uint32) []byte {
+		start := len(b)
+		b = append(Begin(b, unix.RTM_GETLINK, 0, seq), make([]byte, unix.SizeofIfInfomsg)...)
+		binary.NativeEndian.PutUint32(b[start+HeaderLen+4:], 1<<30)
+		return End(b, start)
+	}
+	for range 3 {
+		var batch []byte
+		first := c.Seq + 1
+		for range 200 {
+			c.Seq++
+			batch = link(batch, c.Seq)
+		}
+		if err := c.Ask(batch, first, 200, func(int, uint16, []byte, Error) {}); !errors.Is(err, ErrLost) {
+			t.Fatalf("200 answers at once: %v", err)
+		}
+		if err := c.Do(func(seq uint32) []byte { return link(nil, seq) }); !errors.Is(err, unix.ENODEV) {
+			t.Fatalf("then: %v", err)
+		}
+	}
+}
+
 // FuzzMessages reads anything as what the kernel sends.
 func FuzzMessages(f *testing.F) {
 	f.Add(End(AppendUint32(Begin(nil, unix.NLMSG_ERROR, 0, 1), 1, 2), 0))

@@ -100,7 +100,9 @@ func (c *Conn) Send(b []byte) error {
 	}
 }
 
-// Receive reads one datagram of the kernel and calls f for each message in it until f returns false.
+// Receive reads one datagram of the kernel and calls f for each message in it until f returns false. If some were lost it
+// throws away those that are left and returns ErrLost: until then the kernel would not answer later requests either
+// (NETLINK_S_CONGESTED of net/netlink/af_netlink.c).
 func (c *Conn) Receive(f func(h unix.NlMsghdr, payload []byte) bool) error {
 	if c.buf == nil {
 		c.buf = make([]byte, ReadBuffer)
@@ -111,6 +113,7 @@ func (c *Conn) Receive(f func(h unix.NlMsghdr, payload []byte) bool) error {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.ENOBUFS):
+			c.discard()
 			return ErrLost
 		case errors.Is(err, unix.EAGAIN):
 			return fmt.Errorf("no answer from the kernel within %v", answerDelay)
@@ -122,6 +125,16 @@ func (c *Conn) Receive(f func(h unix.NlMsghdr, payload []byte) bool) error {
 		}
 		EachMessage(c.buf[:n], f)
 		return nil
+	}
+}
+
+// discard throws away what waits to be read.
+func (c *Conn) discard() {
+	for {
+		_, _, err := unix.Recvfrom(c.FD, c.buf, unix.MSG_DONTWAIT)
+		if err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOBUFS) {
+			return
+		}
 	}
 }
 

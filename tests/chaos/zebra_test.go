@@ -1,19 +1,11 @@
 package chaos
 
 import (
-	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"openr/lab"
 )
@@ -30,22 +22,11 @@ type zebra struct {
 // newZebraDir makes a folder for zebra, which gives up root for FRR's user.
 func newZebraDir(t *testing.T) string {
 	t.Helper()
-	u, err := user.Lookup("frr")
+	dir, err := lab.FRRFolder()
 	if err != nil {
 		t.Fatalf("this test runs FRR's zebra; install it with scripts/setup.sh: %v", err)
 	}
-	dir, err := os.MkdirTemp("", "openr-chaos-zebra-")
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	for _, err := range []error{os.Chown(dir, uid, gid), os.Chmod(dir, 0o755)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	return dir
 }
 
@@ -90,47 +71,5 @@ func (z *zebra) end() {
 	}
 }
 
-// kernelProtocol is zebra's number for routes of type openfabric (FRR zebra/rt_netlink.h, RTPROT_OPENFABRIC), which is the
-// agent's default.
-const kernelProtocol = 197
-
 // routes returns the routes that zebra has put into the kernel for the agent.
-func (z *zebra) routes() (lab.Routes, error) {
-	h := z.w.Netlink(zebraNode)
-	links, err := h.LinkList()
-	if err != nil {
-		return nil, err
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
-	out := lab.Routes{}
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		list, err := h.RouteListFiltered(family, &netlink.Route{Protocol: kernelProtocol}, netlink.RT_FILTER_PROTOCOL)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range list {
-			ways := r.MultiPath
-			if len(ways) == 0 {
-				ways = []*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw, Via: r.Via}}
-			}
-			a, _ := netip.AddrFromSlice(r.Dst.IP)
-			ones, _ := r.Dst.Mask.Size()
-			p := netip.PrefixFrom(a.Unmap(), ones)
-			for _, way := range ways {
-				gateway := way.Gw
-				if via, ok := way.Via.(*netlink.Via); ok {
-					gateway = via.Addr
-				}
-				a, _ := netip.AddrFromSlice(gateway)
-				out[p] = append(out[p], lab.NextHop{IfName: names[way.LinkIndex], Via: a.Unmap()})
-			}
-			slices.SortFunc(out[p], func(a, b lab.NextHop) int {
-				return strings.Compare(a.IfName+" "+a.Via.String(), b.IfName+" "+b.Via.String())
-			})
-		}
-	}
-	return out, nil
-}
+func (z *zebra) routes() (lab.Routes, error) { return z.w.RoutesOf(zebraNode, lab.ZebraProtocol) }
