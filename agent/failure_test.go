@@ -310,6 +310,37 @@ func TestStopHangs(t *testing.T) {
 	})
 }
 
+// stuck is a Programmer that cannot be closed before hang is.
+type stuck struct {
+	fib.Programmer
+	hang chan struct{}
+}
+
+func (s stuck) Close() error { <-s.hang; return s.Programmer.Close() }
+
+// TestStuckProgrammer: what cannot be freed does not keep the process alive.
+func TestStuckProgrammer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		a := startAlone(t, func(_ *config.Config, o *Surroundings, _ *ether) { o.Programmer = stuck{fib.DryRun(), hang} })
+		a.run(t)
+		<-a.Initialized()
+		begin := time.Now()
+		a.stop()
+		if err := <-a.ended; err == nil || err.Error() != "closing did not stop within 10s" {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(begin); took != stopTime {
+			t.Errorf("after %v", took)
+		}
+		if where := a.logged("closing does not end"); !strings.Contains(where, "agent.stuck.Close") {
+			t.Errorf("logged %q", where)
+		}
+		close(hang)
+		synctest.Wait()
+	})
+}
+
 // TestDrainAndStop: no restart is announced, and whoever comes second is refused.
 func TestDrainAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -320,7 +351,7 @@ func TestDrainAndStop(t *testing.T) {
 		if err := a.DrainAndStop(t.Context(), time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.DrainAndStop(t.Context(), time.Second); !errors.Is(err, errLeaving) {
+		if err := a.DrainAndStop(t.Context(), time.Second); !errors.Is(err, ErrLeaving) {
 			t.Errorf("twice: %v", err)
 		}
 		if err := <-a.ended; err != nil {

@@ -78,16 +78,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 }
 
-// end waits until all modules have ended; not for ever, once they have been told to.
+// closing is in the place of a module's name while what no module owns is freed.
+const closing = "closing"
+
+// end waits until all modules have ended and what they used is freed; not for ever, once they have been told to. (A panic may have
+// left locked what is to be freed.)
 func (a *Agent) end(ctx context.Context, group *errgroup.Group) error {
 	ended := make(chan error, 1)
-	go func() { defer crash.Guard(); ended <- group.Wait() }()
+	go func() {
+		defer crash.Guard()
+		err := group.Wait()
+		a.unfinished.add(closing)
+		pprof.Do(ctx, pprof.Labels(watchdog.Label, closing), func(context.Context) { a.close() })
+		ended <- err
+	}()
 	var patience <-chan time.Time
 	told := ctx.Done()
 	for {
 		select {
 		case err := <-ended:
-			a.close()
 			return err
 		case <-told:
 			told = nil

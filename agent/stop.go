@@ -24,8 +24,8 @@ const (
 	quietPoll = 50 * time.Millisecond
 )
 
-// errLeaving is the answer to those who come second.
-var errLeaving = errors.New("the agent is being drained and stopped already")
+// ErrLeaving is the answer of DrainAndStop to those who come second.
+var ErrLeaving = errors.New("the agent is being drained and stopped already")
 
 // DrainAndStop implements ctrl.Agent: it takes this node out of all paths, waits until the network has turned and the kernel
 // forwards nothing any more, at most limit, takes its endpoints out of the directory, ends all adjacencies at once, and has Run
@@ -35,7 +35,7 @@ var errLeaving = errors.New("the agent is being drained and stopped already")
 // If ctx ends before the network has turned, or the node cannot be drained, the agent goes on, undrained.
 func (a *Agent) DrainAndStop(ctx context.Context, limit time.Duration) (err error) {
 	if !a.leaving.TryLock() {
-		return errLeaving
+		return ErrLeaving
 	}
 	defer func() {
 		if err != nil {

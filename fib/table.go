@@ -226,9 +226,11 @@ func (t *table) reconcile(dump map[netip.Prefix]msg.Route, now time.Time) (repai
 		if t.entries[p] == nil {
 			e := &entry{want: msg.Route{Prefix: p, NextHops: r.NextHops}, present: doubtful}
 			t.entries[p] = e
-			if first && !r.DoNotInstall && t.deleteDelay > 0 {
+			if first && t.deleteDelay > 0 {
 				// From a former run. It may come back as any route that is taken back: its origin may be starting, too.
-				e.present, e.have, e.backup = standing, r.NextHops, r.Backup
+				if !r.DoNotInstall {
+					e.present, e.have, e.backup = standing, r.NextHops, r.Backup
+				}
 				t.wait(e, now.Add(t.deleteDelay))
 				continue
 			}

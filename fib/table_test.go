@@ -217,6 +217,15 @@ func TestFormerRoutesMayComeBack(t *testing.T) {
 	b.after(time.Millisecond)
 	b.expect([]msg.Route{route(1, 1), route(2, 1, 2)}, []msg.Route{route(1, 1), route(2, 1, 2)}, del(3))
 
+	doubted := route(4, 1)
+	doubted.DoNotInstall = true // zebra's word for a route of an earlier session
+	b = newBench(t, time.Second, doubted)
+	b.update(full())
+	b.run()
+	b.expect([]msg.Route{doubted}, nil)
+	b.after(time.Second)
+	b.expect(nil, nil, del(4))
+
 	b = newBench(t, 0, route(1, 1)) // no delay, no grace
 	b.update(full())
 	b.run()

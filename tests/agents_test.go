@@ -99,7 +99,7 @@ func TestClos(t *testing.T) {
 	n.watchPackets(probes)
 	n.must(n.SetLink(n.link(spine, leaf), true))
 	n.converges("both links up again")
-	n.nothingLost("the return of a link", probes)
+	n.turnsLoseNothing("the return of a link", probes)
 }
 
 // TestParallelLinks: traffic spreads over all links between two nodes, and the neighbour stays while one of them lives.

@@ -125,13 +125,13 @@ func TestDrainThenTakeDown(t *testing.T) {
 			n.calm()
 			n.must(how.drain(operator, t.Context()))
 			n.drains(drained, "the second drain")
-			n.nothingLost("the drains", to)
+			n.turnsLoseNothing("the drains", to)
 
 			n.must(n.Stop(drained, syscall.SIGKILL))
 			n.must(n.SetLink(n.link(0, drained), false))
 			n.must(n.SetLink(n.link(drained, 2), false))
 			n.converges("the end of the drained node")
-			n.nothingLost("the drains and the end of the node", through)
+			n.turnsLoseNothing("the drains and the end of the node", through)
 		})
 	}
 }
@@ -251,7 +251,7 @@ func TestDrainLink(t *testing.T) {
 		n.converges("the end of the " + tc.name)
 		n.calm()
 	}
-	n.nothingLost("all drains of the link", probes)
+	n.turnsLoseNothing("all drains of the link", probes)
 
 	for name, err := range map[string]error{
 		"unknown interface":     operator.SetInterfaceOverload(ctx, "to-nowhere"),

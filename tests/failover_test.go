@@ -76,7 +76,7 @@ func failover(t *testing.T, settings map[string]any) {
 			n.must(n.SetLink(failing, true))
 			n.eventually(alone+" again", ready)
 			n.calm()
-			n.nothingLost("the time after the failure and the return of the link", after)
+			n.turnsLoseNothing("the time after the failure and the return of the link", after)
 		})
 	}
 }

@@ -106,7 +106,7 @@ func TestDrainAndStop(t *testing.T) {
 	}
 	n.converges("the end of the agent")
 	n.calm()
-	n.noneLost("drain --and-stop", probes)
+	n.turnsLoseNothing("drain --and-stop", probes)
 
 	n.must(n.Start(stopped))
 	n.initialized(stopped)

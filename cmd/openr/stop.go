@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"openr/agent"
 )
 
 // leaveName is a file in the folder that the service manager makes for the agent (RuntimeDirectory=, systemd.exec(5)). If it is
@@ -19,6 +21,9 @@ const leaveName = "leave"
 // leaveTime is how long the network may take to turn to other paths then. With the time that the end may take it is below
 // TimeoutStopSec= of the unit.
 const leaveTime = 10 * time.Second
+
+// leavePoll is how often it is looked whether somebody else's attempt to leave has come to nothing.
+const leavePoll = 100 * time.Millisecond
 
 // leaveFile returns where the file would be, empty if no service manager has made a folder.
 func leaveFile() string {
@@ -54,7 +59,7 @@ func whenTold(told, ended context.Context, a leaver, file string, stop func(), l
 	}
 	if file != "" {
 		if _, err := os.Stat(file); err == nil {
-			err := a.DrainAndStop(ended, leaveTime)
+			err := leave(ended, a)
 			if err == nil {
 				return
 			}
@@ -62,4 +67,21 @@ func whenTold(told, ended context.Context, a leaver, file string, stop func(), l
 		}
 	}
 	stop()
+}
+
+// leave has a leave the network. If somebody else has it leave already, that is waited for, and made good if it comes to nothing.
+func leave(ended context.Context, a leaver) error {
+	begin := time.Now()
+	for {
+		left := leaveTime - time.Since(begin)
+		err := a.DrainAndStop(ended, max(left, 0))
+		if !errors.Is(err, agent.ErrLeaving) || left <= 0 {
+			return err
+		}
+		select {
+		case <-ended.Done():
+			return nil
+		case <-time.After(leavePoll):
+		}
+	}
 }

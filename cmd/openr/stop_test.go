@@ -6,19 +6,26 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+
+	"openr/agent"
 )
 
 // guest notes when it is asked to leave.
 type guest struct {
 	err  error
+	busy int // how often somebody else is at it
 	left int
 }
 
 func (g *guest) DrainAndStop(context.Context, time.Duration) error {
 	g.left++
+	if g.left <= g.busy {
+		return agent.ErrLeaving
+	}
 	return g.err
 }
 
@@ -71,6 +78,23 @@ func TestIntent(t *testing.T) {
 	if g.left != 0 || !stopped {
 		t.Errorf("without a service manager: left %d times, stopped %t", g.left, stopped)
 	}
+
+	synctest.Test(t, func(t *testing.T) {
+		for busy, want := range map[int]struct {
+			left    int
+			stopped bool
+		}{3: {4, false}, 1000: {int(leaveTime / leavePoll), true}} { // somebody else's attempt fails; lasts
+			g, stopped := &guest{busy: busy}, false
+			t.Setenv("RUNTIME_DIRECTORY", folder)
+			if err := os.WriteFile(leaveFile(), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			whenTold(told, t.Context(), g, leaveFile(), func() { stopped = true }, zap.NewNop())
+			if g.left != want.left && g.left != want.left+1 || stopped != want.stopped {
+				t.Errorf("left %d times, stopped %t, want %+v", g.left, stopped, want)
+			}
+		}
+	})
 
 	ended, end := context.WithCancel(t.Context())
 	end()

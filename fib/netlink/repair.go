@@ -15,8 +15,10 @@ import (
 // urge has the groups follow the links, now or, if somebody is at work on the table, by him: see unlock.
 func (p *Programmer) urge() {
 	for p.watch.stir.Load() && p.state.TryLock() {
-		p.follow()
-		p.state.Unlock()
+		func() {
+			defer p.state.Unlock()
+			p.follow()
+		}()
 	}
 }
 

@@ -164,10 +164,13 @@ func filter(own [2]uint32, protocol uint8, base uint32) []unix.SockFilter {
 // run waits for notifications until the socket is closed.
 func (w *watcher) run() {
 	defer close(w.ended)
-	err := w.raw.Read(func(fd uintptr) bool {
+	taken := func(fd uintptr) bool {
 		w.mu.Lock()
-		done := !w.drain(int(fd))
-		w.mu.Unlock()
+		defer w.mu.Unlock()
+		return !w.drain(int(fd))
+	}
+	err := w.raw.Read(func(fd uintptr) bool {
+		done := taken(fd)
 		w.urge()
 		return done
 	})

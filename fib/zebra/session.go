@@ -198,14 +198,18 @@ func (s *state) read() (ready bool, err error) {
 		if !known || h.vrf != 0 {
 			continue
 		}
-		s.p.mu.Lock()
-		err = s.take(c, body)
-		s.p.mu.Unlock()
-		if err != nil {
+		if err = s.takeLocked(c, body); err != nil {
 			s.p.o.Counters.Count(counterUnreadable)
 			s.p.o.Log.Debug("cannot read a message from zebra", zap.Stringer("command", c), zap.Error(err), zap.Stringer("release", rel))
 		}
 	}
+}
+
+// takeLocked is take for those who do not hold mu.
+func (s *state) takeLocked(c command, body []byte) error {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return s.take(c, body)
 }
 
 // begun makes the session the current one.
