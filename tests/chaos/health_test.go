@@ -27,11 +27,12 @@ func (s *samples) add(v int) {
 }
 
 // How much agents may grow while the network is the same. A process holds two connections for each neighbour, and for some
-// time those whose other end has vanished without a word; Go's heap breathes.
+// time those whose other end has vanished without a word. Go's heap has 48 MiB of room from a burst of news, such as a thousand
+// prefixes that flap, until the next collection, which may be two minutes away (burstRoom in cmd/openr/memory.go).
 const (
 	moreFDs  = 24
-	moreRSS  = 48 << 10 // KiB
-	routines = 400      // goroutines of an agent
+	moreRSS  = (48 + 24) << 10 // KiB
+	routines = 400             // goroutines of an agent
 )
 
 // sample looks at all agents. The network must be in order.
